@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exporter: the books as Prometheus metrics."""

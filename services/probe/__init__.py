@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Probe: what every process and cgroup did."""

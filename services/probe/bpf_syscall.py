@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few kernel calls that pinned BPF objects need: bpf(2) and perf_event_open(2), through ctypes.
+
+Kept apart from BCC so that the long-running reader never loads LLVM.
+Source of numbers and layouts: include/uapi/linux/bpf.h and perf_event.h, Linux 5.15.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+from pathlib import Path
+
+# (bpf, perf_event_open) by machine; arch/x86/entry/syscalls/syscall_64.tbl and
+# include/uapi/asm-generic/unistd.h.
+SYSCALLS = {"x86_64": (321, 298), "aarch64": (280, 241), "riscv64": (280, 241)}
+
+MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM = 1, 2, 3
+OBJ_PIN, OBJ_GET = 6, 7
+PROG_TEST_RUN = 10
+OBJ_GET_INFO_BY_FD = 15
+MAP_LOOKUP_BATCH = 24
+LINK_CREATE = 28
+
+ATTACH_TYPE_PERF_EVENT = 41
+TEST_RUN_ON_CPU = 1
+UPDATE_ANY, UPDATE_NOEXIST = 0, 1
+PERF_TYPE_TRACEPOINT = 2
+PERF_FLAG_FD_CLOEXEC = 8
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Elem(ctypes.Structure):
+    _fields_ = (
+        ("map_fd", ctypes.c_uint32),
+        ("key", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        ("in_batch", ctypes.c_uint64),
+        ("out_batch", ctypes.c_uint64),
+        ("keys", ctypes.c_uint64),
+        ("values", ctypes.c_uint64),
+        ("count", ctypes.c_uint32),
+        ("map_fd", ctypes.c_uint32),
+        ("elem_flags", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
+
+
+class _Obj(ctypes.Structure):
+    _fields_ = (("pathname", ctypes.c_uint64), ("bpf_fd", ctypes.c_uint32), ("file_flags", ctypes.c_uint32))
+
+
+class _TestRun(ctypes.Structure):
+    _fields_ = (
+        ("prog_fd", ctypes.c_uint32),
+        ("retval", ctypes.c_uint32),
+        ("data_size_in", ctypes.c_uint32),
+        ("data_size_out", ctypes.c_uint32),
+        ("data_in", ctypes.c_uint64),
+        ("data_out", ctypes.c_uint64),
+        ("repeat", ctypes.c_uint32),
+        ("duration", ctypes.c_uint32),
+        ("ctx_size_in", ctypes.c_uint32),
+        ("ctx_size_out", ctypes.c_uint32),
+        ("ctx_in", ctypes.c_uint64),
+        ("ctx_out", ctypes.c_uint64),
+        ("flags", ctypes.c_uint32),
+        ("cpu", ctypes.c_uint32),
+    )
+
+
+class _LinkCreate(ctypes.Structure):
+    _fields_ = (
+        ("prog_fd", ctypes.c_uint32),
+        ("target_fd", ctypes.c_uint32),
+        ("attach_type", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("cookie", ctypes.c_uint64),
+    )
+
+
+class _PerfEventAttr(ctypes.Structure):
+    # Only the first fields of struct perf_event_attr; `size` tells the kernel how many (VER0, 64 bytes).
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("size", ctypes.c_uint32),
+        ("config", ctypes.c_uint64),
+        ("sample_period", ctypes.c_uint64),
+        ("sample_type", ctypes.c_uint64),
+        ("read_format", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+        ("wakeup_events", ctypes.c_uint32),
+        ("bp_type", ctypes.c_uint32),
+        ("config1", ctypes.c_uint64),
+    )
+
+
+def _number(index: int) -> int:
+    machine = platform.machine()
+    if machine not in SYSCALLS:
+        raise OSError(errno.ENOSYS, f"no bpf(2) number known for {machine}; known: {', '.join(SYSCALLS)}")
+    return SYSCALLS[machine][index]
+
+
+def _bpf(command: int, attr: ctypes.Structure) -> int:
+    result = int(_libc.syscall(_number(0), command, ctypes.byref(attr), ctypes.sizeof(attr)))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"bpf(2) command {command}: {os.strerror(code)}")
+    return result
+
+
+def pin(fd: int, path: Path) -> None:
+    """Give the object behind `fd` a name in bpffs, which keeps it alive without us."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    _bpf(OBJ_PIN, _Obj(pathname=ctypes.addressof(name), bpf_fd=fd))
+
+
+def open_pinned(path: Path) -> int:
+    """Descriptor of the object pinned at `path`; FileNotFoundError if there is none."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    return _bpf(OBJ_GET, _Obj(pathname=ctypes.addressof(name)))
+
+
+def link_tracepoint(program_fd: int, tracepoint_id: int) -> int:
+    """Attach a program to a tracepoint by a link, which can be pinned (Linux 5.15 and newer).
+
+    The perf event is opened on CPU 0 but a BPF program on it runs for the tracepoint on every CPU.
+    """
+    attr = _PerfEventAttr(
+        type=PERF_TYPE_TRACEPOINT, size=64, config=tracepoint_id, sample_period=1, wakeup_events=1
+    )
+    event_fd = int(_libc.syscall(_number(1), ctypes.byref(attr), -1, 0, -1, PERF_FLAG_FD_CLOEXEC))
+    if event_fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"perf_event_open(2) of tracepoint {tracepoint_id}: {os.strerror(code)}")
+    try:
+        return _bpf(
+            LINK_CREATE,
+            _LinkCreate(prog_fd=program_fd, target_fd=event_fd, attach_type=ATTACH_TYPE_PERF_EVENT),
+        )
+    finally:
+        os.close(event_fd)  # the link holds it
+
+
+def run_on_cpu(program_fd: int, cpu: int) -> None:
+    """Run a raw-tracepoint program once on `cpu`, with that CPU's current task; ENXIO if it is offline."""
+    _bpf(PROG_TEST_RUN, _TestRun(prog_fd=program_fd, flags=TEST_RUN_ON_CPU, cpu=cpu))
+
+
+def _address(buffer: bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+def lookup(map_fd: int, key: bytes, value_bytes: int) -> bytes | None:
+    """Value of one key (of all CPUs one after the other in a per-CPU map), or None if absent."""
+    key_buffer, value = bytearray(key), bytearray(value_bytes)
+    try:
+        _bpf(MAP_LOOKUP_ELEM, _Elem(map_fd=map_fd, key=_address(key_buffer), value=_address(value)))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    return bytes(value)
+
+
+def update(map_fd: int, key: bytes, value: bytes, flags: int = UPDATE_ANY) -> None:
+    """Set one key; FileExistsError with UPDATE_NOEXIST if it is there."""
+    key_buffer, value_buffer = bytearray(key), bytearray(value)
+    _bpf(
+        MAP_UPDATE_ELEM,
+        _Elem(map_fd=map_fd, key=_address(key_buffer), value=_address(value_buffer), flags=flags),
+    )
+
+
+def delete(map_fd: int, key: bytes) -> bool:
+    """Remove one key; False if it was not there."""
+    key_buffer = bytearray(key)
+    try:
+        _bpf(MAP_DELETE_ELEM, _Elem(map_fd=map_fd, key=_address(key_buffer)))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+class HashReader:
+    """Reads a whole hash in one call into buffers made once.
+
+    Shapes: keys and values come as flat memoryviews of bytes, row after row, in the map's own order;
+    they are overwritten by the next read.
+    """
+
+    def __init__(self, map_fd: int, key_bytes: int, value_bytes: int, rows: int) -> None:
+        self._map_fd = map_fd
+        self._key_bytes = key_bytes
+        self._value_bytes = value_bytes
+        self._rows = rows
+        self._keys = bytearray(key_bytes * rows)
+        self._values = bytearray(value_bytes * rows)
+        self._token = bytearray(8)
+
+    def read(self) -> tuple[int, memoryview, memoryview]:
+        """(number of rows, their keys, their values)."""
+        attr = _Batch(
+            out_batch=_address(self._token),
+            keys=_address(self._keys),
+            values=_address(self._values),
+            count=self._rows,
+            map_fd=self._map_fd,
+        )
+        try:
+            _bpf(MAP_LOOKUP_BATCH, attr)
+        except OSError as error:
+            if (
+                error.errno != errno.ENOENT
+            ):  # ENOENT: the end of the map was reached, which is the normal case
+                raise
+        count = int(attr.count)
+        return (
+            count,
+            memoryview(self._keys)[: count * self._key_bytes],
+            memoryview(self._values)[: count * self._value_bytes],
+        )

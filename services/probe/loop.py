@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The probe's I/O and timing: loads the program if it isn't there, samples once a tick, unloads."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from wattline.errors import Fatal
+from wattline.service import Runtime
+from wattline.wire.frames import Activity, AnyFrame, SourceState
+
+from . import layout
+from .read_maps import PinnedMaps
+from .settings import ProbeSettings
+
+SOURCE = "ebpf"
+_LOADER_TIMEOUT_S = 60  # compiling takes well under a second; a starved machine gets its time
+
+
+class ProbeStage:
+    """One sample per tick, published as `activity`."""
+
+    def __init__(self, settings: ProbeSettings, runtime: Runtime) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._directory = settings.probe_pin_path / layout.pin_name(
+            settings.probe_process_rows, settings.probe_cgroup_rows
+        )
+        self._remove_others()
+        self._maps = self._open() or self._load()
+        self._lost_names = 0
+
+    def on_frame(self, frame: AnyFrame) -> None:
+        """The probe subscribes to nothing."""
+
+    def on_tick(self, now_ns: int) -> None:
+        """Sample, publish, and let go of those who ended long ago."""
+        sample = self._maps.sample()
+        self._runtime.publish(
+            Activity,
+            epoch=self._maps.epoch,
+            mono_ns=sample.mono_ns,
+            source=SOURCE,
+            skew_ns=sample.skew_ns,
+            cpus=sample.cpus,
+            cgroups=sample.cgroups,
+            processes=sample.processes,
+            losses=sample.losses,
+            sources=[SourceState(name=SOURCE, up=True)],
+        )
+        lost_names = sum(sample.losses.values())
+        if lost_names > self._lost_names:
+            self._lost_names = lost_names
+            self._runtime.log.warning(
+                "table_full",
+                cause="a table in the kernel has no room: raise --probe.process-rows or --probe.cgroup-rows",
+                **sample.losses,
+            )
+        self._maps.retire(now_ns - round(self._settings.probe_ended_s * 1e9))
+
+    def close(self) -> None:
+        """Take the program out of the kernel, unless it is to go on counting for the next probe."""
+        self._maps.close()
+        if self._settings.probe_keep:
+            self._runtime.log.info("kept", pins=self._directory)
+            return
+        shutil.rmtree(self._directory, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else's pins may still be in it
+            self._directory.parent.rmdir()
+
+    def _open(self) -> PinnedMaps | None:
+        try:
+            maps = PinnedMaps(
+                self._directory, self._settings.probe_process_rows, self._settings.probe_cgroup_rows
+            )
+        except FileNotFoundError:
+            return None
+        except PermissionError as error:
+            raise Fatal(
+                f"{error}; the probe needs CAP_BPF and CAP_PERFMON: start it as root", Fatal.PERMISSION
+            ) from None
+        self._runtime.log.info("attached", pins=self._directory, epoch=maps.epoch)
+        return maps
+
+    def _load(self) -> PinnedMaps:
+        begun = time.monotonic()
+        arguments = (
+            str(self._directory),
+            str(self._settings.probe_process_rows),
+            str(self._settings.probe_cgroup_rows),
+        )
+        loader = subprocess.run(  # noqa: S603 our own module
+            [sys.executable, "-m", f"{__package__}.load", *arguments],
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            timeout=_LOADER_TIMEOUT_S,
+            check=False,
+        )
+        if loader.returncode:
+            raise Fatal(f"loading failed: {loader.stderr.strip()[-1500:]}", loader.returncode)
+        self._runtime.log.info("loaded", seconds=round(time.monotonic() - begun, 2), pins=self._directory)
+        maps = self._open()
+        if maps is None:
+            raise Fatal(f"the loader ended well, but there is nothing at {self._directory}")
+        return maps
+
+    def _remove_others(self) -> None:
+        """Unload other versions of the program, and what a loader that was killed left half done."""
+        try:
+            found = list(self._directory.parent.iterdir())
+        except FileNotFoundError:
+            return
+        except PermissionError as error:
+            raise Fatal(f"{error}: start the probe as root", Fatal.PERMISSION) from None
+        for path in found:
+            if path != self._directory:
+                self._runtime.log.info("unloaded", pins=path)
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The run loop that every service uses: settings, lock, ticks, frames in and out, signals, status.
+
+A service gives a Stage; this module calls it and is the only place where errors are caught.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from . import __version__
+from .clock import Schedule
+from .errors import Fatal, Gone, Retry
+from .log import Log
+from .settings import CommonSettings, load
+from .wire.bus import Publisher, Subscriber, read_last
+from .wire.frames import AnyFrame, Frame, Status
+from .wire.rundir import Lock, ServiceDirectory, lock_holder
+
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_PR_SET_NO_NEW_PRIVS = 38
+_LOCK_RETRY_MS = 200
+_POLL_MAX_MS = 500  # also how often to look for services that have appeared
+
+SettingsT = TypeVar("SettingsT", bound=CommonSettings)
+
+
+class Stage(Protocol):
+    """What a service's loop.py provides. None of the calls may block for longer than a second."""
+
+    def on_frame(self, frame: AnyFrame) -> None:
+        """Take a frame of a subscribed topic."""
+
+    def on_tick(self, now_ns: int) -> None:
+        """Do what is done once per interval; publish."""
+
+    def close(self) -> None:
+        """Release everything. Called once, also after an error."""
+
+
+class Runtime:
+    """What a stage needs of the world around it."""
+
+    def __init__(self, service: str, settings: CommonSettings, log: Log) -> None:
+        self.service = service
+        self.log = log
+        self.node = settings.node
+        self.boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        self.interval_ns = settings.interval_ns
+        self.run = settings.run
+        self.directory = ServiceDirectory(settings.run, service)
+        self.started_ns = time.monotonic_ns()
+        self.errors: dict[str, int] = {}
+        self._publisher: Publisher | None = None
+        self._seq = 0
+
+    def previous(self) -> AnyFrame | None:
+        """The last frame of this service's former run on this boot and node, if there is one."""
+        last = read_last(self.directory)
+        return last if last is not None and (last.boot_id, last.node) == (self.boot_id, self.node) else None
+
+    def publish(
+        self, frame_type: type[Frame], *, epoch: int, mono_ns: int, is_state: bool = True, **fields: Any
+    ) -> None:
+        """Send a frame of this stage; the header is filled in here."""
+        if self._publisher is None:
+            self._publisher = Publisher(self.directory)
+        frame = frame_type(
+            node=self.node,
+            boot_id=self.boot_id,
+            producer=self.service,
+            epoch=epoch,
+            run=self.started_ns,
+            seq=self._seq,
+            mono_ns=mono_ns,
+            unix_ns=time.time_ns(),
+            interval_ns=self.interval_ns,
+            **fields,
+        )
+        self._seq += 1
+        self._publisher.publish(frame, is_state=is_state)  # type: ignore[arg-type]
+
+    @property
+    def frames_sent(self) -> int:
+        """Since the start of this run."""
+        return self._publisher.frames_sent if self._publisher else 0
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
+
+
+Build = Callable[[SettingsT, Runtime], Stage]
+
+
+def main(
+    service: str,
+    settings_type: type[SettingsT],
+    build: Build[SettingsT],
+    topics: Sequence[str] = (),
+    phase_ratio: float = 0.0,
+) -> int:
+    """Run a service until it is told to stop; its exit code.
+
+    `topics`: what it subscribes to. `phase_ratio`: when within the interval it ticks, 0 to 1.
+    """
+    log = Log(service)
+    try:
+        settings, warnings = load(settings_type, service, sys.argv[1:], os.environ)
+        log.level = settings.log_level
+        for warning in warnings:
+            log.warning("settings", cause=warning)
+        if settings.user:
+            drop_privileges(settings.user)
+        if settings.die_with_parent:
+            _die_with_parent()
+        return _Loop(service, settings, log, topics, phase_ratio).run(build)
+    except Fatal as error:
+        log.error("fatal", cause=error, exit_code=error.exit_code)
+        return error.exit_code
+
+
+def drop_privileges(user: str) -> None:
+    """Become UID:GID for good, without groups, capabilities or a way back.
+
+    Done by the loaded service rather than at its start, so that the code may lie where only root can read.
+    """
+    uid, gid = (int(part) for part in user.split(":"))
+    if os.geteuid() != 0:
+        if (os.geteuid(), os.getegid()) == (uid, gid):
+            return
+        raise Fatal(
+            f"--user {user}: only root can change its user; this is uid {os.geteuid()}", Fatal.PERMISSION
+        )
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    if uid:
+        os.setresuid(uid, uid, uid)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    os.umask(0o027)
+
+
+def _die_with_parent() -> None:
+    # After any change of user, which would clear it (man 2 prctl).
+    parent = os.getppid()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise Fatal("the process that started this one has ended")
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise Fatal(f"prctl({option}, {value}): {os.strerror(ctypes.get_errno())}")
+
+
+class _Loop:
+    """One run of a service."""
+
+    def __init__(
+        self, service: str, settings: CommonSettings, log: Log, topics: Sequence[str], phase_ratio: float
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._topics = topics
+        self._runtime = Runtime(service, settings, log)
+        self._schedule = Schedule(settings.interval_ns, round(settings.interval_ns * phase_ratio))
+        self._subscriber: Subscriber | None = None
+        self._stopping = False
+
+    def run(self, build: Build[Any]) -> int:
+        directory = self._runtime.directory
+        directory.prepare()
+        wakeup, wakeup_writer = socket.socketpair()
+        with wakeup, wakeup_writer, Lock(directory.lock) as lock:
+            self._catch_signals(wakeup, wakeup_writer)
+            self._subscriber = Subscriber(self._settings.run, self._topics, wakeup.fileno())
+            with self._subscriber:
+                if self._wait_for(lock):
+                    directory.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
+                    try:
+                        self._serve(build)
+                    finally:
+                        directory.pid.unlink(missing_ok=True)
+        return 0
+
+    def _catch_signals(self, wakeup: socket.socket, writer: socket.socket) -> None:
+        def stop(_number: int, _frame: object) -> None:
+            self._stopping = True
+
+        wakeup.setblocking(False)  # noqa: FBT003 the socket API's own signature
+        writer.setblocking(False)  # noqa: FBT003
+        signal.set_wakeup_fd(writer.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+
+    def _wait_for(self, lock: Lock) -> bool:
+        """Hold the lock, waiting as a standby while another has it; False if told to stop meanwhile."""
+        assert self._subscriber is not None
+        while not self._stopping:
+            if lock.acquire():
+                return True
+            self._log.warning(
+                "waiting",
+                cause=f"another {self._runtime.service} holds {self._runtime.directory.lock}",
+                holder_pid=lock_holder(self._runtime.directory.lock),
+            )
+            time.sleep(_LOCK_RETRY_MS / 1000)
+        return False
+
+    def _serve(self, build: Build[Any]) -> None:
+        runtime, log = self._runtime, self._log
+        stage: Stage | None = None
+        try:
+            stage = build(self._settings, runtime)
+            log.info("started", version=__version__, pid=os.getpid(), interval_s=self._settings.interval_s)
+            self._schedule.start(time.monotonic_ns())
+            while not self._stopping:
+                try:
+                    self._iterate(stage)
+                except Gone:
+                    continue
+                except Retry as error:
+                    self._count("retry", error)
+                except Fatal:
+                    raise
+                except Exception as error:  # noqa: BLE001 the one broad except: around one iteration
+                    where = traceback.extract_tb(error.__traceback__)[-1]
+                    self._count(
+                        "unexpected",
+                        f"{type(error).__name__}: {error} (at {Path(where.filename).name}:{where.lineno})",
+                    )
+        finally:
+            if stage is not None:
+                stage.close()
+            log.info("stopped", frames_sent=runtime.frames_sent)
+            runtime.close()
+
+    def _iterate(self, stage: Stage) -> None:
+        assert self._subscriber is not None
+        wait_ms = -(-self._schedule.wait_ns(time.monotonic_ns()) // 1_000_000)
+        self._subscriber.poll(min(wait_ms, _POLL_MAX_MS))
+        for frame in self._subscriber.receive():
+            stage.on_frame(frame)
+        now_ns = time.monotonic_ns()
+        if self._schedule.take(now_ns):
+            self._subscriber.connect()
+            for service, distrust in self._subscriber.distrusted.items():
+                self._log.warning("distrusted", cause=distrust, stream=service)
+            try:
+                stage.on_tick(now_ns)
+            finally:
+                self._publish_status()
+
+    def _count(self, event: str, cause: object) -> None:
+        self._runtime.errors[event] = self._runtime.errors.get(event, 0) + 1
+        self._log.warning(event, cause=cause)
+
+    def _publish_status(self) -> None:
+        assert self._subscriber is not None
+        runtime = self._runtime
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        runtime.publish(
+            Status,
+            epoch=runtime.started_ns,
+            mono_ns=time.monotonic_ns(),
+            is_state=runtime.service == "exporter",  # it publishes nothing else
+            service=runtime.service,
+            version=__version__,
+            pid=os.getpid(),
+            cpu_ns=time.process_time_ns() + round((children.ru_utime + children.ru_stime) * 1e9),
+            memory_bytes=pages * resource.getpagesize(),
+            frames_sent=runtime.frames_sent,
+            late_ticks=self._schedule.late_ticks,
+            frames_lost=self._subscriber.lost,
+            frames_refused=self._subscriber.refused,
+            errors=runtime.errors,
+        )

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publish and subscribe between services. The only module that knows ZeroMQ."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+import zmq
+
+from wattline.errors import Fatal, Retry
+
+from . import shared
+from .codec import FRAME_BYTES_MAX, FrameError, decode, encode
+from .frames import PRODUCER_OF_TOPIC, SERVICES, AnyFrame
+from .order import StreamOrder
+from .rundir import ServiceDirectory
+
+# A stopped subscriber may pin this many frames on each side: megabytes, where ZeroMQ's default of 1000
+# would be gigabytes. Frames are full and cumulative, so dropping is harmless.
+HIGH_WATER_MARK = 4
+_SOCKET_MODE = 0o770  # the common group connects; ZeroMQ would make it 0755, on which connect fails
+_PARTS = 2
+
+
+def endpoint(text: str) -> str:
+    """The endpoint as ZeroMQ wants it; raises Fatal for one that would not be safe."""
+    if text.startswith("ipc://"):
+        return text
+    if text.startswith("tcp://"):
+        raise Fatal(
+            f"endpoint {text}: tcp:// is refused, for it would carry frames unencrypted and from anyone; "
+            "expected ipc:// or a path in WATTLINE_RUN",
+            Fatal.SETTINGS,
+        )
+    if "://" in text:
+        raise Fatal(f"endpoint {text}: expected ipc:// or a path, got another transport", Fatal.SETTINGS)
+    return f"ipc://{text}"
+
+
+class Publisher:
+    """The PUB socket and the `last` file of one service. The caller holds the service's lock."""
+
+    def __init__(self, directory: ServiceDirectory) -> None:
+        self._directory = directory
+        self._last = shared.SlotWriter(directory.last)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
+        self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        # A dead predecessor leaves its socket file; we hold the lock, so nobody listens there.
+        directory.socket.unlink(missing_ok=True)
+        self._socket.bind(endpoint(str(directory.socket)))
+        directory.socket.chmod(_SOCKET_MODE)
+        self.frames_sent = 0
+
+    def publish(self, frame: AnyFrame, *, is_state: bool) -> None:
+        """Send a frame; with `is_state` it is also what late joiners start from."""
+        data = encode(frame)
+        if is_state:
+            self._last.write(data)
+        self._socket.send_multipart((frame.topic.encode(), data), copy=False)
+        self.frames_sent += 1
+
+    def close(self) -> None:
+        """Take the socket away; the `last` file stays for whoever comes next."""
+        self._socket.close()
+        self._last.close()
+        self._directory.socket.unlink(missing_ok=True)
+
+
+def read_last(directory: ServiceDirectory) -> AnyFrame | None:
+    """The last frame a service published, though it may be dead; None if there is none to trust."""
+    try:
+        if directory.distrust() is not None:
+            return None
+        return decode(shared.read(directory.last))
+    except (Retry, FileNotFoundError, PermissionError, shared.Damaged, FrameError):
+        return None
+
+
+def _decode_message(parts: list[bytes]) -> AnyFrame:
+    if len(parts) != _PARTS:
+        raise FrameError("parts", f"expected {_PARTS} message parts, got {len(parts)}")
+    # ZeroMQ subscribes by prefix: "power" would let "powerful" through.
+    return decode(parts[1], parts[0].decode("ascii", "replace"))
+
+
+class Subscriber:
+    """Frames of some topics, in order and each once, beginning with what the `last` files hold.
+
+    Whoever publishes a topic may start, die and return at any time.
+    """
+
+    def __init__(self, run: Path, topics: Iterable[str], wakeup_descriptor: int | None = None) -> None:
+        """`wakeup_descriptor`: a descriptor that ends a poll when it is readable."""
+        self._topics = frozenset(topics)
+        services = {PRODUCER_OF_TOPIC[topic] for topic in self._topics if topic in PRODUCER_OF_TOPIC}
+        if "status" in self._topics:
+            services.update(SERVICES)
+        self._waiting = {service: ServiceDirectory(run, service) for service in sorted(services)}
+        self._catch_up: list[AnyFrame] = []
+        self._order = StreamOrder()
+        self._wakeup_descriptor = wakeup_descriptor
+        self._poller = zmq.Poller()
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        for topic in self._topics:
+            self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        self._poller.register(self._socket, zmq.POLLIN)
+        if wakeup_descriptor is not None:
+            self._poller.register(wakeup_descriptor, zmq.POLLIN)
+        self.refused: dict[str, int] = {}
+        self.distrusted: dict[str, str] = {}
+        self.connect()
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Frames that never arrived, by topic."""
+        return self._order.lost
+
+    def connect(self) -> None:
+        """Connect to services that have appeared since; call now and then."""
+        for service, directory in list(self._waiting.items()):
+            try:
+                distrust = directory.distrust()
+            except Retry:
+                continue
+            if distrust is not None:
+                self.distrusted[service] = distrust
+                continue
+            self.distrusted.pop(service, None)
+            self._socket.connect(endpoint(str(directory.socket)))
+            del self._waiting[service]
+            last = read_last(directory)
+            if last is not None and last.topic in self._topics:
+                self._catch_up.append(last)
+
+    def poll(self, timeout_ms: int) -> None:
+        """Wait for a frame, for the wakeup descriptor, or for the time to pass."""
+        if not self._catch_up:
+            # Interrupted by a signal: as good as a wake-up.
+            with contextlib.suppress(InterruptedError):
+                self._poller.poll(max(0, timeout_ms))
+
+    def receive(self) -> Iterator[AnyFrame]:
+        """What has arrived by now. Bad frames are counted in `refused` by reason, and passed over."""
+        while self._catch_up:
+            frame = self._catch_up.pop(0)
+            if self._order.admit(frame):
+                yield frame
+        # Bounded: a publisher faster than we are must not keep us here for ever.
+        for _message in range(HIGH_WATER_MARK * len(SERVICES)):
+            try:
+                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                decoded = _decode_message(parts)
+            except FrameError as error:
+                self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
+                continue
+            if self._order.admit(decoded):
+                yield decoded
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frame to bytes and back. Whatever the bytes, decode raises FrameError and nothing else."""
+
+from typing import Any
+
+import msgpack
+import msgspec
+
+from .columns import Column
+from .frames import FRAME_TYPES, SCHEMA, AnyFrame
+
+FRAME_BYTES_MAX = 64 * 1024 * 1024  # a frame of 100,000 processes takes about 10 MB
+_ROWS_MAX = 1_000_000  # far above any pid_max in use; bounds what a hostile length can make us allocate
+_KEYS_MAX = 4096
+
+
+class FrameError(ValueError):
+    """Bytes that are no frame of ours. `reason` is a short word to count by."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+
+
+def encode(frame: AnyFrame) -> bytes:
+    """One msgpack map. Raises FrameError if it is too large to be accepted by a reader."""
+    builtins = msgspec.to_builtins(frame, enc_hook=_column_to_wire, builtin_types=(bytes,))
+    data: bytes = msgpack.packb(builtins, use_bin_type=True)
+    if len(data) > FRAME_BYTES_MAX:
+        raise FrameError("too_large", f"expected at most {FRAME_BYTES_MAX} bytes, got {len(data)}")
+    return data
+
+
+def decode(data: bytes | memoryview, topic: str | None = None) -> AnyFrame:
+    """The frame in `data`, checked in every field; of `topic`, if one is given."""
+    if len(data) > FRAME_BYTES_MAX:
+        raise FrameError("too_large", f"expected at most {FRAME_BYTES_MAX} bytes, got {len(data)}")
+    raw = _unpack(data)
+    if not isinstance(raw, dict):
+        raise FrameError("not_a_map", f"expected a map, got {type(raw).__name__}")
+    schema = raw.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise FrameError(
+            "newer_schema",
+            f"expected schema {SCHEMA} or older, got {schema}; update this stage to the version of "
+            f"{raw.get('producer')!r:.60}",
+        )
+    named = raw.get("topic")
+    frame_type = FRAME_TYPES.get(named) if isinstance(named, str) else None
+    if frame_type is None:
+        raise FrameError("unknown_topic", f"expected one of {', '.join(FRAME_TYPES)}, got {named!r:.60}")
+    if topic is not None and topic != named:
+        raise FrameError("wrong_topic", f"expected {topic!r} as the message says, got {named!r}")
+    try:
+        frame: AnyFrame = msgspec.convert(raw, frame_type, dec_hook=_column_from_wire)
+    except (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise FrameError("invalid", f"{named} frame: {error}") from None
+    return frame
+
+
+def _unpack(data: bytes | memoryview) -> Any:
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            unicode_errors="backslashreplace",
+            strict_map_key=True,
+            max_str_len=65536,
+            max_bin_len=_ROWS_MAX * 8,
+            max_array_len=_ROWS_MAX,
+            max_map_len=_KEYS_MAX,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise FrameError("not_msgpack", f"{type(error).__name__}: {error!s:.200}") from None
+
+
+def _column_to_wire(value: object) -> object:
+    if isinstance(value, Column):
+        return value.to_wire()
+    raise NotImplementedError(f"{type(value).__name__} is not part of a frame")
+
+
+def _column_from_wire(kind: type, value: object) -> object:
+    if issubclass(kind, Column):
+        return kind.from_wire(value)
+    raise NotImplementedError(f"{kind.__name__} is not part of a frame")

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The five frame types. docs/wire.md says the same for writers of other languages.
+
+Every frame is full: it carries cumulative counters and the whole state of its stage, so a lost, late or
+repeated frame costs time resolution or a name, never a joule.
+"""
+
+from typing import Any, ClassVar
+
+from msgspec import Struct, field
+
+from .columns import U8, U32, U64
+from .names import safe_name, safe_names
+
+SCHEMA = 1
+
+PROCESS_KERNEL_THREAD = 1  # bits of ActivityProcesses.flags
+PROCESS_ENDED = 2
+
+
+class _Safe(Struct, kw_only=True):
+    """Names in it are made safe when it is made, whoever makes it."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, str):
+                setattr(self, name, value if value.isprintable() else safe_name(value))
+            elif isinstance(value, list) and value and isinstance(value[0], str):
+                setattr(self, name, value if all(map(str.isprintable, value)) else safe_names(value))
+
+
+class Table(_Safe, kw_only=True):
+    """Rows as columns of equal length; the first field gives the number of rows.
+
+    The fields named in `per_zone` are lists of such columns, one per row of the zones table.
+    """
+
+    per_zone: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rows = len(self)
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            for column in value if name in self.per_zone else (value,):
+                if len(column) != rows:
+                    raise ValueError(
+                        f"column {name!r}: expected {rows} rows as in {self.__struct_fields__[0]!r}, "
+                        f"got {len(column)}"
+                    )
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.__struct_fields__[0]))
+
+
+class SourceState(_Safe, kw_only=True):
+    """Whether a source of readings works, and if not, why."""
+
+    name: str
+    up: bool
+    reason: str = ""
+
+
+class Frame(_Safe, kw_only=True):
+    """What every frame begins with.
+
+    `epoch` changes only when the producer's counters begin again (CLOCK_MONOTONIC of that moment), `run` at
+    each start of the producer, `seq` counts the frames of a run from 0. `mono_ns` is CLOCK_MONOTONIC at the
+    sampling instant; `unix_ns` is for people only. `interval_ns` is how often to expect such frames.
+    """
+
+    topic: ClassVar[str]
+
+    schema: int = SCHEMA
+    node: str
+    boot_id: str
+    producer: str
+    epoch: int
+    run: int
+    seq: int
+    mono_ns: int
+    unix_ns: int
+    interval_ns: int
+
+
+class Cpus(Table, kw_only=True):
+    """One row per possible CPU that has been seen. Cumulative ns since `start_mono_ns`."""
+
+    cpu: U32
+    start_mono_ns: U64
+    stamp_mono_ns: U64  # up to when this CPU has been charged
+    idle_ns: U64
+    lost_ns: U64  # used by somebody, but the cgroup table was full
+
+
+class ActivityCgroups(Table, kw_only=True):
+    """CPU time of each cgroup's own tasks (exclusive of child cgroups), for the life of the cgroup."""
+
+    cgroup_id: U64
+    cpu_ns: U64
+
+
+class ActivityProcesses(Table, kw_only=True):
+    """CPU time of each process in each cgroup it ran in. `start_ticks` as field 22 of /proc/PID/stat."""
+
+    cgroup_id: U64
+    pid: U32
+    start_ticks: U64
+    flags: U8
+    cpu_ns: U64
+    comm: list[str]
+
+
+class Activity(Frame, kw_only=True, tag_field="topic", tag="activity"):
+    """What every process and cgroup did."""
+
+    topic = "activity"
+
+    source: str
+    skew_ns: int  # the largest distance of a CPU's stamp from mono_ns
+    cpus: Cpus
+    cgroups: ActivityCgroups
+    processes: ActivityProcesses
+    losses: dict[str, int] = field(default_factory=dict)
+    sources: list[SourceState] = field(default_factory=list)
+
+
+class PowerZones(Table, kw_only=True):
+    """Cumulative energy of each zone of each source, each with the time of its own reading.
+
+    `raw` is the meter's own figure at that time (`raw_range` its wrap, 0 if it has none): what a restarted
+    publisher goes on from. `gaps` counts stretches in which energy flowed that no reading can tell.
+    `provenance` is measured or estimated; `error_ratio_ppm` the known error of an estimate, 0 if unknown.
+    """
+
+    zone: list[str]
+    index: list[str]
+    source: list[str]
+    provenance: list[str]
+    model: list[str]
+    error_ratio_ppm: U32
+    mono_ns: U64
+    energy_uj: U64
+    raw: U64
+    raw_range: U64
+    raw_epoch: U64
+    gaps: U32
+
+
+class Power(Frame, kw_only=True, tag_field="topic", tag="power"):
+    """Energy of every zone."""
+
+    topic = "power"
+
+    zones: PowerZones
+    sources: list[SourceState] = field(default_factory=list)
+
+
+class MetadataCgroups(Table, kw_only=True):
+    """Who each cgroup is. Without a container the last three are empty."""
+
+    cgroup_id: U64
+    path: list[str]
+    container_id: list[str]
+    runtime: list[str]
+    pod_uid: list[str]
+
+
+class MetadataProcesses(Table, kw_only=True):
+    """Who each process is; `kernel` is 1 for a kernel thread."""
+
+    pid: U32
+    start_ticks: U64
+    kernel: U8
+    comm: list[str]
+
+
+class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):
+    """Who each process and cgroup is.
+
+    Every cgroup of activity up to `covers_mono_ns` (of `covers_epoch`) is in it; one whose path could not be
+    found any more has an empty path.
+    """
+
+    topic = "metadata"
+
+    covers_epoch: int
+    covers_mono_ns: int
+    cgroups: MetadataCgroups
+    processes: MetadataProcesses
+    sources: list[SourceState] = field(default_factory=list)
+
+
+class EnergyZones(Table, kw_only=True):
+    """The books per zone and source, in µJ up to `watermark_mono_ns`: measured = idle + dynamic."""
+
+    zone: list[str]
+    index: list[str]
+    source: list[str]
+    provenance: list[str]
+    model: list[str]
+    error_ratio_ppm: U32
+    watermark_mono_ns: U64
+    measured_uj: U64
+    idle_uj: U64
+    idle_power_uw: U64
+    gaps: U32
+
+
+class EnergyUnattributed(Table, kw_only=True):
+    """Energy that no workload was given, and why. `zone_row` counts in EnergyZones."""
+
+    zone_row: U32
+    mode: list[str]
+    reason: list[str]
+    energy_uj: U64
+
+
+class EnergyContainers(Table, kw_only=True):
+    """Totals per container, with the share of its processes that are no longer listed ("departed")."""
+
+    per_zone = frozenset({"dynamic_uj", "idle_uj", "departed_dynamic_uj", "departed_idle_uj"})
+
+    container_id: list[str]
+    pod_uid: list[str]
+    runtime: list[str]
+    cpu_ns: U64
+    departed_cpu_ns: U64
+    dynamic_uj: list[U64]
+    idle_uj: list[U64]
+    departed_dynamic_uj: list[U64]
+    departed_idle_uj: list[U64]
+
+
+class EnergyProcesses(Table, kw_only=True):
+    """Totals per process and cgroup; `container_row` counts in EnergyContainers."""
+
+    per_zone = frozenset({"dynamic_uj", "idle_uj"})
+
+    container_row: U32
+    cgroup_id: U64
+    pid: U32
+    start_ticks: U64
+    comm: list[str]
+    cpu_ns: U64
+    dynamic_uj: list[U64]
+    idle_uj: list[U64]
+
+
+class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
+    """Joules and usage per workload, zone and mode; the books close in each frame.
+
+    Per zone: measured = Σ containers (dynamic + idle) + Σ unattributed, exactly;
+    per container: its total = Σ its processes + its departed ones, exactly.
+    """
+
+    topic = "energy"
+
+    idle_policy: str
+    activity_epoch: int
+    activity_mono_ns: int  # usage totals hold up to here
+    zones: EnergyZones
+    unattributed: EnergyUnattributed
+    containers: EnergyContainers
+    processes: EnergyProcesses
+    sources: list[SourceState] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for table in (self.containers, self.processes):
+            for name in table.per_zone:
+                if len(getattr(table, name)) != len(self.zones):
+                    raise ValueError(
+                        f"{name!r}: expected {len(self.zones)} columns, one per zone, "
+                        f"got {len(getattr(table, name))}"
+                    )
+        for name, column, limit in (
+            ("unattributed.zone_row", self.unattributed.zone_row, len(self.zones)),
+            ("processes.container_row", self.processes.container_row, len(self.containers)),
+        ):
+            if column and max(column) >= limit:
+                raise ValueError(f"{name}: expected rows below {limit}, got {max(column)}")
+
+
+class Status(Frame, kw_only=True, tag_field="topic", tag="status"):
+    """What a stage itself costs and what went wrong in it. Counters are since the start of the run."""
+
+    topic = "status"
+
+    service: str
+    version: str
+    pid: int
+    cpu_ns: int
+    memory_bytes: int
+    frames_sent: int
+    late_ticks: int
+    frames_lost: dict[str, int] = field(default_factory=dict)  # by topic
+    frames_refused: dict[str, int] = field(default_factory=dict)  # by reason
+    errors: dict[str, int] = field(default_factory=dict)  # by event
+
+
+AnyFrame = Activity | Power | Metadata | Energy | Status
+FRAME_TYPES: dict[str, type[Any]] = {
+    frame.topic: frame for frame in (Activity, Power, Metadata, Energy, Status)
+}
+# Which service publishes which topic besides `status`, which all publish.
+PRODUCER_OF_TOPIC = {
+    "activity": "probe",
+    "power": "power",
+    "metadata": "metadata",
+    "energy": "calculator",
+}
+SERVICES = ("probe", "power", "metadata", "calculator", "exporter")

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mapped file that always holds one whole payload: the `last` frame of a stage, or the ledger.
+
+Layout, little-endian (docs/wire.md has it for other languages):
+
+    0   magic      8 bytes  b"WATTLN01"
+    8   capacity   u64      bytes of payload a slot can hold
+    16  slot 0, slot 1, each:
+        +0   valid     u64  1 when the rest of the slot is complete, written last
+        +8   sequence  u64  the larger one of two valid slots is the newer
+        +16  length    u64  bytes of payload
+        +24  checksum  u64  CRC-32 of sequence, length and payload
+        +32  payload   `capacity` bytes
+
+The writer overwrites the older slot only, so a writer killed at any byte leaves the newer one whole.
+Payloads that outgrow the capacity go to a larger file that replaces this one by rename.
+"""
+
+import mmap
+import os
+import struct
+import zlib
+from pathlib import Path
+
+MAGIC = b"WATTLN01"
+_HEADER = struct.Struct("<8sQ")
+_SLOT = struct.Struct("<QQQQ")
+_CHECKED = struct.Struct("<QQ")
+_U64 = struct.Struct("<Q")
+_CAPACITY_MIN = 64 * 1024
+
+
+class Damaged(ValueError):  # noqa: N818 it is what the file is
+    """The file exists but holds no whole payload."""
+
+
+def _checksum(sequence: int, payload: bytes | memoryview) -> int:
+    return zlib.crc32(payload, zlib.crc32(_CHECKED.pack(sequence, len(payload))))
+
+
+def _slot_offset(slot: int, capacity: int) -> int:
+    return _HEADER.size + slot * (_SLOT.size + capacity)
+
+
+def _file_bytes(capacity: int) -> int:
+    return _slot_offset(2, capacity)
+
+
+def _read_slot(view: memoryview | mmap.mmap, slot: int, capacity: int) -> tuple[int, bytes] | None:
+    """(sequence, payload) of a slot if it is valid, whole and was not changed while it was copied."""
+    offset = _slot_offset(slot, capacity)
+    before = bytes(view[offset : offset + _SLOT.size])
+    valid, sequence, length, checksum = _SLOT.unpack(before)
+    if valid != 1 or length > capacity:
+        return None
+    payload = bytes(view[offset + _SLOT.size : offset + _SLOT.size + length])
+    if bytes(view[offset : offset + _SLOT.size]) != before or _checksum(sequence, payload) != checksum:
+        return None
+    return sequence, payload
+
+
+def slots(path: Path) -> list[tuple[int, bytes]]:
+    """(sequence, payload) of each whole slot, newest first.
+
+    Raises FileNotFoundError; Damaged if the file isn't of this kind.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < _HEADER.size:
+            raise Damaged(f"{path}: expected at least {_HEADER.size} bytes, got {size}")
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+            magic, capacity = _HEADER.unpack(view[: _HEADER.size])
+            if magic != MAGIC or size != _file_bytes(capacity):
+                raise Damaged(
+                    f"{path}: expected {MAGIC!r} and {_file_bytes(capacity)} bytes, got {magic!r} and {size}"
+                )
+            found = [_read_slot(view, slot, capacity) for slot in (0, 1)]
+    return sorted((entry for entry in found if entry is not None), reverse=True)
+
+
+def read(path: Path) -> bytes:
+    """The newest whole payload. Raises FileNotFoundError, or Damaged."""
+    # Twice: a very fast writer may have passed through both slots while we read.
+    for _attempt in range(2):
+        whole = slots(path)
+        if whole:
+            return whole[0][1]
+    raise Damaged(f"{path}: neither slot is valid")
+
+
+class SlotWriter:
+    """The one writer of a two-slot file (callers hold the service's lock). Made with mode 0640."""
+
+    def __init__(self, path: Path) -> None:
+        """Goes on from the newest slot of an existing file; a damaged one is begun anew."""
+        self.path = path
+        self._sequence = 0
+        self._slot = 0
+        self._capacity = 0
+        self._map: mmap.mmap | None = None
+        try:
+            whole = slots(path)
+        except (FileNotFoundError, Damaged):
+            return
+        if whole:
+            self._sequence, payload = whole[0]
+            self._create(payload)
+
+    def write(self, payload: bytes) -> None:
+        """Replace the older slot; readers see this payload or the one before, nothing else."""
+        self._sequence += 1
+        if self._map is None or len(payload) > self._capacity:
+            self._create(payload)
+        else:
+            self._slot = 1 - self._slot
+            self._fill(payload)
+
+    def close(self) -> None:
+        """Unmap; the file stays."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+    def _create(self, payload: bytes) -> None:
+        """Put a file with room for twice the payload in place, holding it."""
+        capacity = max(_CAPACITY_MIN, -(-len(payload) * 2 // mmap.PAGESIZE) * mmap.PAGESIZE)
+        fresh = self.path.with_name(f".{self.path.name}.new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            # Allocated, not sparse: a full tmpfs must fail here with ENOSPC, not later with SIGBUS.
+            os.posix_fallocate(descriptor, 0, _file_bytes(capacity))
+            mapped = mmap.mmap(descriptor, _file_bytes(capacity))
+        finally:
+            os.close(descriptor)
+        self.close()
+        self._map, self._capacity, self._slot = mapped, capacity, 0
+        self._store(0, _HEADER.pack(MAGIC, capacity))
+        self._fill(payload)
+        fresh.replace(self.path)
+
+    def _fill(self, payload: bytes) -> None:
+        offset = _slot_offset(self._slot, self._capacity)
+        self._store(offset, _U64.pack(0))
+        self._store(offset + _SLOT.size, payload)
+        checksum = _checksum(self._sequence, payload)
+        self._store(offset, _SLOT.pack(0, self._sequence, len(payload), checksum))
+        self._store(offset, _U64.pack(1))
+
+    def _store(self, offset: int, data: bytes) -> None:
+        assert self._map is not None
+        self._map[offset : offset + len(data)] = data

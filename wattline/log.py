@@ -13,6 +13,7 @@ from .wire.names import safe_name
 
 LEVELS = ("debug", "info", "warning", "error")
 _REPEAT_S = 60.0  # an unchanged warning is printed once in this time, with how often it happened
+_CAUSES_MAX = 1024  # remembered at a time: a cause may hold a stranger's name, so there is no end of them
 
 
 @dataclass
@@ -40,11 +41,15 @@ class Log:
     def warning(self, event: str, **fields: object) -> None:
         """Something is worse than it should be. The same event and cause is printed once a minute."""
         key = (event, str(fields.get("cause", "")))
-        printed_s, unprinted = self._printed.get(key, (float("-inf"), 0))
-        if self.now() - printed_s < _REPEAT_S:
+        now = self.now()
+        # Taken out and put back in, so that the first one is the one not seen for the longest time.
+        printed_s, unprinted = self._printed.pop(key, (float("-inf"), 0))
+        if 0 <= now - printed_s < _REPEAT_S:  # below 0: the wall clock was set back
             self._printed[key] = (printed_s, unprinted + 1)
             return
-        self._printed[key] = (self.now(), 0)
+        self._printed[key] = (now, 0)
+        if len(self._printed) > _CAUSES_MAX:
+            del self._printed[next(iter(self._printed))]
         if unprinted:
             fields["repeated"] = unprinted
         self._write("warning", event, fields)
@@ -56,9 +61,11 @@ class Log:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         words = [stamp, level.upper(), self.service, event]
         words += [f"{name}={_value(value)}" for name, value in fields.items()]
-        # Whoever read the log has gone; that is no reason to stop measuring
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            print(" ".join(words), file=self.stream, flush=True)
+        line = " ".join(words)
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        # Whoever read the log has gone, or its disk is full; that is no reason to stop measuring.
+        with contextlib.suppress(OSError, ValueError):
+            print(line.encode(encoding, "backslashreplace").decode(encoding), file=self.stream, flush=True)
 
 
 def _value(value: object) -> str:

@@ -60,7 +60,7 @@ class Runtime:
         self.started_ns = time.monotonic_ns()
         self.errors: dict[str, int] = {}
         self._publisher: Publisher | None = None
-        self._seq = 0
+        self._seq: dict[str, int] = {}  # by topic
 
     def previous(self) -> AnyFrame | None:
         """The last frame of this service's former run on this boot and node, if there is one."""
@@ -79,13 +79,13 @@ class Runtime:
             producer=self.service,
             epoch=epoch,
             run=self.started_ns,
-            seq=self._seq,
+            seq=self._seq.setdefault(frame_type.topic, 0),
             mono_ns=mono_ns,
             unix_ns=time.time_ns(),
             interval_ns=self.interval_ns,
             **fields,
         )
-        self._seq += 1
+        self._seq[frame_type.topic] += 1
         self._publisher.publish(frame, is_state=is_state)  # type: ignore[arg-type]
 
     @property

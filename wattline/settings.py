@@ -32,7 +32,6 @@ VARIABLES = frozenset(
         "CONFIG",
         "DIE_WITH_PARENT",
         "IDLE_POLICY",
-        "IDLE_POWER_W",
         "INTERVAL_S",
         "LOG_LEVEL",
         "METADATA_GRACE_S",
@@ -46,6 +45,7 @@ VARIABLES = frozenset(
         "PROBE_PIN_PATH",
         "PROBE_PROCESS_ROWS",
         "RUN",
+        "UP_FIRST_ID",
         "USER",
         "WEB_LISTEN_ADDRESS",
     ]
@@ -159,7 +159,8 @@ def load(
     for setting in known:
         for origin, value in (
             (f"flag {setting.flag}", flags.get(setting.attribute)),
-            (f"variable {setting.variable}", environ.get(setting.variable)),
+            # An empty variable is how compose files and manifests say "not set".
+            (f"variable {setting.variable}", environ.get(setting.variable) or None),
             (f"file {config}", from_file.get(setting.name)),
         ):
             if value is not None:
@@ -185,7 +186,7 @@ def _parser(service: str, settings_type: type[Struct], known: Sequence[Setting])
         unit = f" [{setting.unit}]" if setting.unit else ""
         text = f"{setting.description}{unit} (default: {setting.default_text or 'none'}; {setting.variable})"
         # Without a value a switch means true; with one it can also be turned off.
-        extra: dict[str, Any] = {"nargs": "?", "const": "true"} if setting.default in (True, False) else {}
+        extra: dict[str, Any] = {"nargs": "?", "const": "true"} if isinstance(setting.default, bool) else {}
         parser.add_argument(
             setting.flag,
             dest=setting.attribute,
@@ -209,9 +210,11 @@ def _convert(setting: Setting, value: Any, origin: str) -> Any:
 
 
 def _to_path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise NotImplementedError(f"settings of type {kind.__name__}")
+    if kind is not Path:
+        raise NotImplementedError(f"settings of type {kind.__name__}")
+    if not isinstance(value, str):
+        raise ValueError(f"Expected a path, got {type(value).__name__}")  # noqa: TRY004 as msgspec wants it
+    return Path(value)
 
 
 def _from_file(path: Path, service: str, known: Sequence[Setting]) -> dict[str, Any]:
@@ -222,6 +225,9 @@ def _from_file(path: Path, service: str, known: Sequence[Setting]) -> dict[str, 
         raise Fatal(f"settings file {path}: {error}", Fatal.SETTINGS) from None
     common = {setting.name for setting in settings_of(CommonSettings)}
     top = {name: value for name, value in document.items() if name not in SERVICES}
+    for name in SERVICES:
+        if not isinstance(document.get(name, {}), dict):
+            raise Fatal(f"settings file {path}: expected a table [{name}], got a value", Fatal.SETTINGS)
     own = _flatten(document.get(service, {}))
     for where, table, allowed in (("", top, common), (f"[{service}] ", own, {s.name for s in known})):
         for name in table:

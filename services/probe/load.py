@@ -6,7 +6,6 @@ must not carry. Usage: python -m services.probe.load PIN_DIRECTORY PROCESS_ROWS 
 """
 
 import contextlib
-import ctypes
 import os
 import shutil
 import sys
@@ -18,16 +17,15 @@ from wattline.errors import Fatal
 
 from . import bpf_syscall as bpf
 from . import layout
+from .mounts import TRACEFS, have_mounted
 from .processes import running_processes
 
-_TRACEFS = Path("/sys/kernel/tracing")
 _NS_PER_S = 1_000_000_000
 
 
 def load(pin_directory: Path, process_rows: int, cgroup_rows: int) -> None:
     """Compile, attach, pin under `pin_directory` (all or nothing: it appears by rename)."""
-    _mounted("bpf", pin_directory.parent.parent, pin_directory.parent)
-    _mounted("tracefs", _TRACEFS, _TRACEFS / "events")
+    have_mounted("tracefs", TRACEFS)
     program = _compile(process_rows, cgroup_rows)
     staging = pin_directory.with_name(f"loading-{os.getpid()}")  # bpffs allows no dot in a name
     staging.mkdir(mode=0o700)
@@ -38,22 +36,6 @@ def load(pin_directory: Path, process_rows: int, cgroup_rows: int) -> None:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-
-
-def _mounted(kind: str, mount_point: Path, needed: Path) -> None:
-    """Have a kernel file system at its usual place, mounting it if nobody has."""
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    if not any(line.split()[1:3] == [str(mount_point), kind] for line in mounts.splitlines()):
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mount(kind.encode(), os.fsencode(mount_point), kind.encode(), 0, None) != 0:
-            reason = os.strerror(ctypes.get_errno())
-            raise Fatal(
-                f"no {kind} at {mount_point} and it could not be mounted ({reason}); "
-                f"as root: mount -t {kind} {kind} {mount_point}",
-                Fatal.PERMISSION,
-            )
-    if kind == "bpf":
-        needed.mkdir(mode=0o700, exist_ok=True)
 
 
 def _compile(process_rows: int, cgroup_rows: int) -> Any:
@@ -94,7 +76,7 @@ def _attach_and_pin(program: Any, directory: Path) -> None:
     flush_fd = program.funcs[layout.FLUSH.encode()].fd
     bpf.pin(flush_fd, directory / layout.FLUSH)
     for name, tracepoint in layout.TRACEPOINTS.items():
-        number = int((_TRACEFS / "events" / tracepoint / "id").read_text(encoding="ascii"))
+        number = int((TRACEFS / "events" / tracepoint / "id").read_text(encoding="ascii"))
         link = bpf.link_tracepoint(program.funcs[name.encode()].fd, number)
         bpf.pin(link, directory / f"link_{name}")
     for name, tracepoint in layout.RAW_TRACEPOINTS.items():

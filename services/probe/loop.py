@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The probe's I/O and timing: loads the program if it isn't there, samples once a tick, unloads."""
 
-import contextlib
 import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from wattline.errors import Fatal
 from wattline.service import Runtime
 from wattline.wire.frames import Activity, AnyFrame, SourceState
+from wattline.wire.rundir import Lock, lock_holder
 
 from . import layout
+from .mounts import BPFFS, have_mounted
 from .read_maps import PinnedMaps
 from .settings import ProbeSettings
 
@@ -29,6 +29,7 @@ class ProbeStage:
         self._directory = settings.probe_pin_path / layout.pin_name(
             settings.probe_process_rows, settings.probe_cgroup_rows
         )
+        self._lock = self._lock_pins()
         self._remove_others()
         self._maps = self._open() or self._load()
         self._lost_names = 0
@@ -66,10 +67,33 @@ class ProbeStage:
         self._maps.close()
         if self._settings.probe_keep:
             self._runtime.log.info("kept", pins=self._directory)
-            return
-        shutil.rmtree(self._directory, ignore_errors=True)
-        with contextlib.suppress(OSError):  # somebody else's pins may still be in it
+        else:
+            shutil.rmtree(self._directory, ignore_errors=True)
             self._directory.parent.rmdir()
+        self._lock.close()
+
+    def _lock_pins(self) -> Lock:
+        """One probe per kernel: two that share pins would unload each other's program."""
+        path = self._directory.parent
+        try:
+            if path.parent == BPFFS:
+                have_mounted("bpf", BPFFS)
+            path.mkdir(mode=0o700, exist_ok=True)
+        except PermissionError as error:
+            raise Fatal(f"{error}; start the probe as root", Fatal.PERMISSION) from None
+        except OSError as error:
+            raise Fatal(
+                f"cannot make {path}: {error.strerror}; expected --probe.pin-path in a mounted "
+                "BPF file system",
+                Fatal.SETTINGS,
+            ) from None
+        lock = Lock(path)
+        if not lock.acquire():
+            raise Fatal(
+                f"another probe (pid {lock_holder(path)}) holds {path}; a kernel needs one probe only, "
+                "stop that one or give this one its own --probe.pin-path"
+            )
+        return lock
 
     def _open(self) -> PinnedMaps | None:
         try:
@@ -110,20 +134,7 @@ class ProbeStage:
 
     def _remove_others(self) -> None:
         """Unload other versions of the program, and what a loader that was killed left half done."""
-        try:
-            found = list(self._directory.parent.iterdir())
-        except FileNotFoundError:
-            return
-        except PermissionError as error:
-            raise Fatal(f"{error}: start the probe as root", Fatal.PERMISSION) from None
-        for path in found:
+        for path in self._directory.parent.iterdir():
             if path != self._directory:
                 self._runtime.log.info("unloaded", pins=path)
-                _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame to bytes and back. Whatever the bytes, decode raises FrameError and nothing else."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 import msgspec
@@ -12,6 +12,9 @@ from .frames import FRAME_TYPES, SCHEMA, AnyFrame
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # a frame of 100,000 processes takes about 10 MB
 _ROWS_MAX = 1_000_000  # far above any pid_max in use; bounds what a hostile length can make us allocate
 _KEYS_MAX = 4096
+_INVALID = (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError)
+
+StateT = TypeVar("StateT", bound=msgspec.Struct)
 
 
 class FrameError(ValueError):
@@ -39,6 +42,8 @@ def decode(data: bytes | memoryview, topic: str | None = None) -> AnyFrame:
     if not isinstance(raw, dict):
         raise FrameError("not_a_map", f"expected a map, got {type(raw).__name__}")
     schema = raw.get("schema")
+    if schema is None:
+        raise FrameError("invalid", "expected a schema number, got none")
     if isinstance(schema, int) and schema > SCHEMA:
         raise FrameError(
             "newer_schema",
@@ -53,7 +58,7 @@ def decode(data: bytes | memoryview, topic: str | None = None) -> AnyFrame:
         raise FrameError("wrong_topic", f"expected {topic!r} as the message says, got {named!r}")
     try:
         frame: AnyFrame = msgspec.convert(raw, frame_type, dec_hook=_column_from_wire)
-    except (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except _INVALID as error:
         raise FrameError("invalid", f"{named} frame: {error}") from None
     return frame
 
@@ -67,7 +72,8 @@ def _unpack(data: bytes | memoryview) -> Any:
             strict_map_key=True,
             max_str_len=65536,
             max_bin_len=_ROWS_MAX * 8,
-            max_array_len=_ROWS_MAX,
+            # An element takes a byte at least, so a few bytes can't ask for megabytes.
+            max_array_len=min(_ROWS_MAX, len(data)),
             max_map_len=_KEYS_MAX,
             max_ext_len=0,
         )
@@ -85,3 +91,19 @@ def _column_from_wire(kind: type, value: object) -> object:
     if issubclass(kind, Column):
         return kind.from_wire(value)
     raise NotImplementedError(f"{kind.__name__} is not part of a frame")
+
+
+def pack(state: msgspec.Struct) -> bytes:
+    """A stage's own state, in the same encoding as a frame (columns included)."""
+    data: bytes = msgpack.packb(
+        msgspec.to_builtins(state, enc_hook=_column_to_wire, builtin_types=(bytes,)), use_bin_type=True
+    )
+    return data
+
+
+def unpack(data: bytes, state_type: type[StateT]) -> StateT:
+    """The state that `pack` wrote. Raises FrameError, and nothing else, for any other bytes."""
+    try:
+        return msgspec.convert(_unpack(data), state_type, dec_hook=_column_from_wire)
+    except _INVALID as error:
+        raise FrameError("invalid", f"{state_type.__name__}: {error}") from None

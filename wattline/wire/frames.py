@@ -5,17 +5,20 @@ Every frame is full: it carries cumulative counters and the whole state of its s
 repeated frame costs time resolution or a name, never a joule.
 """
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from .columns import U8, U32, U64
-from .names import safe_name, safe_names
+from .names import are_safe, safe_name, safe_names
 
 SCHEMA = 1
 
 PROCESS_KERNEL_THREAD = 1  # bits of ActivityProcesses.flags
 PROCESS_ENDED = 2
+
+# A reader refuses a negative number wherever this type stands.
+Natural = Annotated[int, Meta(ge=0)]
 
 
 class _Safe(Struct, kw_only=True):
@@ -25,9 +28,11 @@ class _Safe(Struct, kw_only=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, str):
-                setattr(self, name, value if value.isprintable() else safe_name(value))
+                setattr(self, name, value if are_safe([value]) else safe_name(value))
             elif isinstance(value, list) and value and isinstance(value[0], str):
-                setattr(self, name, value if all(map(str.isprintable, value)) else safe_names(value))
+                setattr(self, name, value if are_safe(value) else safe_names(value))
+            elif isinstance(value, dict):
+                setattr(self, name, {safe_name(key): count for key, count in value.items()})
 
 
 class Table(_Safe, kw_only=True):
@@ -66,22 +71,22 @@ class Frame(_Safe, kw_only=True):
     """What every frame begins with.
 
     `epoch` changes only when the producer's counters begin again (CLOCK_MONOTONIC of that moment), `run` at
-    each start of the producer, `seq` counts the frames of a run from 0. `mono_ns` is CLOCK_MONOTONIC at the
+    each start of the producer, `seq` counts the frames of one topic in a run, from 0. `mono_ns` is CLOCK_MONOTONIC at the
     sampling instant; `unix_ns` is for people only. `interval_ns` is how often to expect such frames.
     """
 
     topic: ClassVar[str]
 
-    schema: int = SCHEMA
+    schema: Annotated[int, Meta(ge=1)] = SCHEMA
     node: str
     boot_id: str
     producer: str
-    epoch: int
-    run: int
-    seq: int
-    mono_ns: int
-    unix_ns: int
-    interval_ns: int
+    epoch: Natural
+    run: Natural
+    seq: Natural
+    mono_ns: Natural
+    unix_ns: Natural
+    interval_ns: Natural
 
 
 class Cpus(Table, kw_only=True):
@@ -118,11 +123,11 @@ class Activity(Frame, kw_only=True, tag_field="topic", tag="activity"):
     topic = "activity"
 
     source: str
-    skew_ns: int  # the largest distance of a CPU's stamp from mono_ns
+    skew_ns: Natural  # the largest distance of a CPU's stamp from mono_ns
     cpus: Cpus
     cgroups: ActivityCgroups
     processes: ActivityProcesses
-    losses: dict[str, int] = field(default_factory=dict)
+    losses: dict[str, Natural] = field(default_factory=dict)
     sources: list[SourceState] = field(default_factory=list)
 
 
@@ -185,8 +190,8 @@ class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):
 
     topic = "metadata"
 
-    covers_epoch: int
-    covers_mono_ns: int
+    covers_epoch: Natural
+    covers_mono_ns: Natural
     cgroups: MetadataCgroups
     processes: MetadataProcesses
     sources: list[SourceState] = field(default_factory=list)
@@ -258,8 +263,8 @@ class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
     topic = "energy"
 
     idle_policy: str
-    activity_epoch: int
-    activity_mono_ns: int  # usage totals hold up to here
+    activity_epoch: Natural
+    activity_mono_ns: Natural  # usage totals hold up to here
     zones: EnergyZones
     unattributed: EnergyUnattributed
     containers: EnergyContainers
@@ -290,14 +295,14 @@ class Status(Frame, kw_only=True, tag_field="topic", tag="status"):
 
     service: str
     version: str
-    pid: int
-    cpu_ns: int
-    memory_bytes: int
-    frames_sent: int
-    late_ticks: int
-    frames_lost: dict[str, int] = field(default_factory=dict)  # by topic
-    frames_refused: dict[str, int] = field(default_factory=dict)  # by reason
-    errors: dict[str, int] = field(default_factory=dict)  # by event
+    pid: Natural
+    cpu_ns: Natural
+    memory_bytes: Natural
+    frames_sent: Natural
+    late_ticks: Natural
+    frames_lost: dict[str, Natural] = field(default_factory=dict)  # by topic
+    frames_refused: dict[str, Natural] = field(default_factory=dict)  # by reason
+    errors: dict[str, Natural] = field(default_factory=dict)  # by event
 
 
 AnyFrame = Activity | Power | Metadata | Energy | Status

@@ -21,6 +21,11 @@ def safe_name(raw: bytes | str) -> str:
     return text[:NAME_CHARACTERS_MAX]
 
 
+def are_safe(names: list[str]) -> bool:
+    """Whether `safe_name` would return each as it is. Loops in C, for columns of ten thousand."""
+    return all(map(str.isprintable, names)) and max(map(len, names), default=0) <= NAME_CHARACTERS_MAX
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if code <= 0xFF:  # noqa: PLR2004 the widths of Python's own escapes

@@ -118,10 +118,12 @@ def prepare_run(run: Path) -> None:
 
 
 class Lock:
-    """An exclusive flock on a file; the kernel releases it when the holder dies, however it dies."""
+    """An exclusive flock on a file or directory. The kernel releases it however the holder ends."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        # A directory can be locked as it is; a file is made if it is missing.
+        flags = os.O_RDONLY | os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT
+        self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o640)
         self.held = False
 
     def acquire(self) -> bool:

@@ -14,10 +14,16 @@ Layout, little-endian (docs/wire.md has it for other languages):
 
 The writer overwrites the older slot only, so a writer killed at any byte leaves the newer one whole.
 Payloads that outgrow the capacity go to a larger file that replaces this one by rename.
+
+The writer maps the file, readers read it: a reader that maps a file which another user then shortens dies
+of SIGBUS.
 """
 
+import contextlib
+import errno
 import mmap
 import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -28,6 +34,10 @@ _SLOT = struct.Struct("<QQQQ")
 _CHECKED = struct.Struct("<QQ")
 _U64 = struct.Struct("<Q")
 _CAPACITY_MIN = 64 * 1024
+PAYLOAD_BYTES_MAX = 256 * 1024 * 1024  # what a damaged or hostile length can make a reader allocate
+# A fast writer may pass through both slots while we copy; measured at full speed, the second or third
+# attempt finds one whole.
+_ATTEMPTS = 20
 
 
 class Damaged(ValueError):  # noqa: N818 it is what the file is
@@ -46,15 +56,18 @@ def _file_bytes(capacity: int) -> int:
     return _slot_offset(2, capacity)
 
 
-def _read_slot(view: memoryview | mmap.mmap, slot: int, capacity: int) -> tuple[int, bytes] | None:
+def _read_slot(descriptor: int, slot: int, capacity: int) -> tuple[int, bytes] | None:
     """(sequence, payload) of a slot if it is valid, whole and was not changed while it was copied."""
     offset = _slot_offset(slot, capacity)
-    before = bytes(view[offset : offset + _SLOT.size])
-    valid, sequence, length, checksum = _SLOT.unpack(before)
-    if valid != 1 or length > capacity:
+    before = os.pread(descriptor, _SLOT.size, offset)
+    if len(before) < _SLOT.size:
         return None
-    payload = bytes(view[offset + _SLOT.size : offset + _SLOT.size + length])
-    if bytes(view[offset : offset + _SLOT.size]) != before or _checksum(sequence, payload) != checksum:
+    valid, sequence, length, checksum = _SLOT.unpack(before)
+    if valid != 1 or length > min(capacity, PAYLOAD_BYTES_MAX):
+        return None
+    payload = os.pread(descriptor, length, offset + _SLOT.size)
+    unchanged = os.pread(descriptor, _SLOT.size, offset) == before
+    if not unchanged or len(payload) != length or _checksum(sequence, payload) != checksum:
         return None
     return sequence, payload
 
@@ -64,24 +77,35 @@ def slots(path: Path) -> list[tuple[int, bytes]]:
 
     Raises FileNotFoundError; Damaged if the file isn't of this kind.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < _HEADER.size:
-            raise Damaged(f"{path}: expected at least {_HEADER.size} bytes, got {size}")
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
-            magic, capacity = _HEADER.unpack(view[: _HEADER.size])
-            if magic != MAGIC or size != _file_bytes(capacity):
-                raise Damaged(
-                    f"{path}: expected {MAGIC!r} and {_file_bytes(capacity)} bytes, got {magic!r} and {size}"
-                )
-            found = [_read_slot(view, slot, capacity) for slot in (0, 1)]
+    # Non-blocking, or a pipe of that name would hold us for ever.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise Damaged(f"{path}: expected a plain file") from None
+        raise
+    try:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            raise Damaged(f"{path}: expected a plain file")
+        header = os.pread(descriptor, _HEADER.size, 0)
+        if len(header) < _HEADER.size:
+            raise Damaged(f"{path}: expected at least {_HEADER.size} bytes, got {info.st_size}")
+        magic, capacity = _HEADER.unpack(header)
+        if magic != MAGIC or info.st_size != _file_bytes(capacity):
+            raise Damaged(
+                f"{path}: expected {MAGIC!r} and {_file_bytes(capacity)} bytes, "
+                f"got {magic!r} and {info.st_size}"
+            )
+        found = [_read_slot(descriptor, slot, capacity) for slot in (0, 1)]
+    finally:
+        os.close(descriptor)
     return sorted((entry for entry in found if entry is not None), reverse=True)
 
 
 def read(path: Path) -> bytes:
     """The newest whole payload. Raises FileNotFoundError, or Damaged."""
-    # Twice: a very fast writer may have passed through both slots while we read.
-    for _attempt in range(2):
+    for _attempt in range(_ATTEMPTS):
         whole = slots(path)
         if whole:
             return whole[0][1]
@@ -107,7 +131,12 @@ class SlotWriter:
             self._create(payload)
 
     def write(self, payload: bytes) -> None:
-        """Replace the older slot; readers see this payload or the one before, nothing else."""
+        """Replace the older slot; readers see this payload or the one before, nothing else.
+
+        Raises ValueError if it is larger than a reader would take.
+        """
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise ValueError(f"{self.path}: expected at most {PAYLOAD_BYTES_MAX} bytes, got {len(payload)}")
         self._sequence += 1
         if self._map is None or len(payload) > self._capacity:
             self._create(payload)
@@ -128,9 +157,14 @@ class SlotWriter:
         fresh.unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
+            os.fchmod(descriptor, 0o640)  # whatever the umask: the common group reads it
             # Allocated, not sparse: a full tmpfs must fail here with ENOSPC, not later with SIGBUS.
             os.posix_fallocate(descriptor, 0, _file_bytes(capacity))
             mapped = mmap.mmap(descriptor, _file_bytes(capacity))
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise
         finally:
             os.close(descriptor)
         self.close()

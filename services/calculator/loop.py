@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calculator's I/O and timing: frames in, ledger, frames out. What it calculates is in state.py."""
+
+import time
+from collections import deque
+
+from wattline.service import Runtime
+from wattline.wire.frames import Activity, AnyFrame, Energy, Metadata, Power, SourceState
+
+from .energy_frame import energy_tables
+from .ledger_file import LedgerFile
+from .names import Names
+from .settings import CalculatorSettings
+from .state import State
+
+# Activity that waits for metadata; more than this and the oldest is taken as it is.
+_WAITING_MAX = 64
+
+
+class CalculatorStage:
+    """Advances when a stream brings something; commits, then publishes."""
+
+    def __init__(self, settings: CalculatorSettings, runtime: Runtime) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._names = Names()
+        self._waiting: deque[tuple[int, Activity]] = deque()  # with the time of arrival
+        self._sources: dict[str, list[SourceState]] = {}
+        self._published_ns = 0
+        self._ledger = LedgerFile(runtime.directory.ledger, runtime.node, runtime.boot_id)
+        recovered = self._ledger.recover(lambda reason: runtime.log.error("ledger_refused", cause=reason))
+        self._state = recovered or State(time.monotonic_ns())
+        runtime.log.info(
+            "books",
+            recovered=recovered is not None,
+            zones=len(self._state.zones.zones),
+            epoch=self._state.epoch,
+        )
+
+    def on_frame(self, frame: AnyFrame) -> None:
+        """Take any of the three streams."""
+        if frame.boot_id != self._runtime.boot_id or frame.node != self._runtime.node:
+            self._count(
+                "foreign_frame", f"{frame.topic} of node {frame.node!r}, expected {self._runtime.node!r}"
+            )
+            return
+        if isinstance(frame, Activity):
+            self._waiting.append((time.monotonic_ns(), frame))
+            self._sources["probe"] = frame.sources
+        elif isinstance(frame, Metadata):
+            self._names.take_metadata(frame)
+            self._sources["metadata"] = frame.sources
+        elif isinstance(frame, Power):
+            self._sources["power"] = frame.sources
+            if refused := self._state.take_power(frame):
+                self._count("energy_fell", f"{refused} readings below an earlier one of their epoch")
+        self._advance()
+
+    def on_tick(self, now_ns: int) -> None:
+        """Go on without metadata that doesn't come; give a sign of life."""
+        self._advance()
+        if now_ns - self._published_ns >= self._runtime.interval_ns:
+            self._publish()
+
+    def close(self) -> None:
+        """Keep what is booked for the next calculator."""
+        self._ledger.commit(self._state)
+        self._ledger.close()
+
+    def _advance(self) -> None:
+        while self._waiting and self._is_named(*self._waiting[0]):
+            self._state.take_activity(self._waiting.popleft()[1], self._names)
+        if self._state.attribute(self._settings.idle_policy):
+            self._publish()
+
+    def _is_named(self, arrived_ns: int, activity: Activity) -> bool:
+        return (
+            self._names.covers_activity(activity)
+            or len(self._waiting) > _WAITING_MAX
+            or time.monotonic_ns() - arrived_ns >= self._settings.metadata_grace_s * 1e9
+        )
+
+    def _publish(self) -> None:
+        """Commit first: what the world has seen must never be taken back."""
+        self._ledger.commit(self._state)
+        self._published_ns = time.monotonic_ns()
+        self._runtime.publish(
+            Energy,
+            epoch=self._state.epoch,
+            mono_ns=self._published_ns,
+            idle_policy=self._settings.idle_policy,
+            activity_epoch=self._state.usage.epoch,
+            activity_mono_ns=self._state.usage.mono_ns,
+            sources=[source for _service, sources in sorted(self._sources.items()) for source in sources],
+            **energy_tables(self._state.zones, self._state.books, self._names),
+        )
+
+    def _count(self, event: str, cause: str) -> None:
+        self._runtime.errors[event] = self._runtime.errors.get(event, 0) + 1
+        self._runtime.log.warning(event, cause=cause)

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What metadata can be told."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import field
+
+from wattline.settings import CommonSettings, meaning
+
+
+class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
+    """Who each process and cgroup is: container, runtime, pod, kernel thread or host process."""
+
+    path_procfs: Annotated[Path, meaning("where the host's proc file system is mounted")] = field(
+        default=Path("/proc"), name="path.procfs"
+    )
+    path_cgroup: Annotated[
+        str, meaning("where the host's cgroup2 hierarchy is mounted; default: as the kernel lists it")
+    ] = field(default="", name="path.cgroup")

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel file systems that eBPF needs, mounted where they usually are."""
+
+import ctypes
+import os
+from pathlib import Path
+
+from wattline.errors import Fatal
+
+BPFFS = Path("/sys/fs/bpf")
+TRACEFS = Path("/sys/kernel/tracing")
+
+
+def have_mounted(kind: str, mount_point: Path) -> None:
+    """Mount a file system unless it is there. Raises Fatal(PERMISSION) with the command that cures it."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    if any(line.split()[1:3] == [str(mount_point), kind] for line in mounts.splitlines()):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(kind.encode(), os.fsencode(mount_point), kind.encode(), 0, None) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise Fatal(
+            f"no {kind} at {mount_point} and it could not be mounted ({reason}); "
+            f"as root: mount -t {kind} {kind} {mount_point}",
+            Fatal.PERMISSION,
+        )

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`wattline down`: end what runs in WATTLINE_RUN and remove whatever a crash left there and in the kernel.
+
+A process is ours if it holds the lock of one of our directories, as the kernel tells; a pid in a file alone
+proves nothing. Pins are ours to remove when no probe holds their directory.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import field
+
+from wattline.errors import Fatal
+from wattline.settings import CommonSettings, load, meaning
+from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import ServiceDirectory, lock_holder
+
+_STOP_S = 8.0  # longer than `up` gives its five
+
+
+class DownSettings(CommonSettings, kw_only=True, frozen=True):
+    """Stop what runs in WATTLINE_RUN and remove whatever a crash left, totals included."""
+
+    probe_pin_path: Annotated[
+        Path, meaning("directory in a BPF file system where the program and its counters are pinned")
+    ] = field(default=Path("/sys/fs/bpf/wattline"), name="probe.pin-path")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code 0 if nothing is left."""
+    settings, _warnings = load(DownSettings, "down", arguments, os.environ)
+    run = settings.run
+    if run.exists() and run.lstat().st_uid not in (0, os.geteuid()):
+        raise Fatal(f"{run} belongs to uid {run.lstat().st_uid}: not ours to clean", Fatal.PERMISSION)
+    try:
+        # `up` first, or it would start the others again.
+        for name, lock in [("up", run / "lock"), *((s, ServiceDirectory(run, s).lock) for s in SERVICES)]:
+            _end_holder(name, lock)
+        _remove_run(run)
+        _remove_pins(settings.probe_pin_path)
+    except PermissionError as error:
+        raise Fatal(
+            f"{error}; run it as the user who started Wattline, or as root", Fatal.PERMISSION
+        ) from None
+    return 0
+
+
+def _end_holder(name: str, lock: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        pid = lock_holder(lock)
+        if pid is None:
+            return
+        print(f"{name}: ending process {pid} (signal {number.name})")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline_s = time.monotonic() + _STOP_S
+        while lock_holder(lock) == pid and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+    if (pid := lock_holder(lock)) is not None:
+        raise Fatal(f"{name}: process {pid} still holds {lock}")
+
+
+def _remove_run(run: Path) -> None:
+    for service in SERVICES:
+        path = ServiceDirectory(run, service).path
+        if path.exists():
+            print(f"{service}: removing {path}")
+            shutil.rmtree(path)
+    (run / "lock").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a mount point, or somebody else's things in it
+        run.rmdir()
+
+
+def _remove_pins(pins: Path) -> None:
+    if not pins.exists():
+        return
+    holder = lock_holder(pins)
+    if holder is not None:
+        raise Fatal(f"{pins} is held by a probe of another WATTLINE_RUN (pid {holder}): left alone")
+    print(f"probe: unloading {pins}")
+    shutil.rmtree(pins)

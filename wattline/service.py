@@ -4,6 +4,7 @@
 A service gives a Stage; this module calls it and is the only place where errors are caught.
 """
 
+import codecs
 import ctypes
 import os
 import resource
@@ -134,7 +135,10 @@ def drop_privileges(user: str) -> None:
     """Become UID:GID for good, without groups, capabilities or a way back.
 
     Done by the loaded service rather than at its start, so that the code may lie where only root can read.
+    What Python would load later on, it loads now.
     """
+    for encoding in ("ascii", "latin-1", "idna"):
+        codecs.lookup(encoding)
     uid, gid = (int(part) for part in user.split(":"))
     if os.geteuid() != 0:
         if (os.geteuid(), os.getegid()) == (uid, gid):

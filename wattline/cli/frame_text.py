@@ -48,7 +48,8 @@ def _summary(frame: AnyFrame) -> str:
             troubles = {**frame.frames_lost, **frame.frames_refused, **frame.errors}
             return (
                 f"pid {frame.pid}, {frame.cpu_ns / 1e9:.2f} s of CPU, "
-                f"{frame.memory_bytes / _BYTES_PER_MB:.0f} MB, {frame.frames_sent} frames sent, {frame.late_ticks} late ticks"
+                f"{frame.memory_bytes / _BYTES_PER_MB:.0f} MB, {frame.frames_sent} frames sent, "
+                f"{frame.late_ticks} late ticks"
                 + (f", troubles {troubles}" if troubles else "")
             )
 

@@ -71,8 +71,9 @@ class Frame(_Safe, kw_only=True):
     """What every frame begins with.
 
     `epoch` changes only when the producer's counters begin again (CLOCK_MONOTONIC of that moment), `run` at
-    each start of the producer, `seq` counts the frames of one topic in a run, from 0. `mono_ns` is CLOCK_MONOTONIC at the
-    sampling instant; `unix_ns` is for people only. `interval_ns` is how often to expect such frames.
+    each start of the producer, `seq` counts the frames of one topic in a run, from 0. `mono_ns` is
+    CLOCK_MONOTONIC at the sampling instant; `unix_ns` is for people only. `interval_ns` is how often to
+    expect such frames.
     """
 
     topic: ClassVar[str]

@@ -1,0 +1,123 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Sets up what `make run` or `make test` needs on Debian or Ubuntu, says what it does, and does nothing twice.
+#
+#   scripts/setup.sh run    Debian packages to run with, and a virtual environment in .venv
+#   scripts/setup.sh dev    the same, and what the tests and the linters use
+set -eu
+
+cd "$(dirname "$0")/.."
+purpose=${1:?usage: scripts/setup.sh run|dev}
+venv=.venv
+
+say() { printf '==> %s\n' "$*"; }
+
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        command -v sudo >/dev/null || fail "need root for '$*' and there is no sudo: run this as root"
+        sudo "$@"
+    fi
+}
+
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+lists_are_new=no
+refresh_lists() {
+    [ $lists_are_new = yes ] && return
+    say "updating the package lists"
+    as_root apt-get update -q >/dev/null
+    lists_are_new=yes
+}
+
+need_packages() {
+    missing=
+    for package in "$@"; do
+        is_installed "$package" || missing="$missing $package"
+    done
+    [ -z "$missing" ] && return
+    refresh_lists
+    say "installing Debian packages:$missing"
+    # shellcheck disable=SC2086 one word per package
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing >/dev/null
+}
+
+# Python 3.11 or newer: the one in the PATH if it will do, else Debian's, else a newer one of Ubuntu's.
+find_python() {
+    for candidate in python3 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
+need_python() {
+    python=$(find_python)
+    [ -n "$python" ] || need_packages python3 python3-venv
+    python=${python:-$(find_python)}
+    if [ -z "$python" ]; then
+        need_packages python3.11 python3.11-venv
+        python=$(find_python)
+    fi
+    [ -n "$python" ] || fail "expected Python 3.11 or newer with venv, found $(python3 --version 2>&1)"
+}
+
+# A clean environment, not one with --system-site-packages: of Debian's Python modules only BCC comes in.
+link_bcc() {
+    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    [ -d /usr/lib/python3/dist-packages/bcc ] || fail "python3-bpfcc is installed, but its module is not there"
+    ln -sfn /usr/lib/python3/dist-packages/bcc "$site/bcc"
+}
+
+# Only promtool and prometheus are wanted, not a Prometheus server running on the machine: unpacked, not installed.
+need_prometheus() {
+    [ -x "$venv/bin/promtool" ] && return
+    refresh_lists
+    say "unpacking Prometheus for the tests (it is not installed as a service)"
+    mkdir -p .cache
+    (
+        cd .cache
+        apt-get -o APT::Sandbox::User=root download -q prometheus >/dev/null
+        dpkg-deb -x prometheus_*.deb prometheus
+        rm prometheus_*.deb
+    )
+    for program in prometheus promtool; do
+        ln -sfn "../../.cache/prometheus/usr/bin/$program" "$venv/bin/$program"
+    done
+}
+
+install_python_packages() {
+    say "installing Python packages ($1)"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]"
+}
+
+command -v apt-get >/dev/null || fail "this sets up Debian and Ubuntu; for others see docs/install.md"
+need_packages python3-bpfcc
+need_python
+if [ ! -x "$venv/bin/python" ]; then
+    say "making a virtual environment in $venv"
+    "$python" -m venv "$venv"
+fi
+case $purpose in
+run)
+    install_python_packages probe,power,metadata,calculator,exporter
+    ;;
+dev)
+    # runc and busybox: real containers; FUSE: a live RAPL tree; stress-ng and hackbench: load.
+    need_packages runc busybox-static fuse3 libfuse2 stress-ng rt-tests
+    install_python_packages probe,power,metadata,calculator,exporter,dev
+    need_prometheus
+    ;;
+*) fail "expected run or dev, got $purpose" ;;
+esac
+link_bcc
+say "ready"

@@ -16,7 +16,7 @@ _CONTAINERS: tuple[tuple[str, re.Pattern[str], re.Pattern[str] | None], ...] = (
     ("docker", re.compile(rf"docker-{_ID}\.scope"), None),
     ("docker", re.compile(_ID), re.compile(r"docker")),
     ("containerd", re.compile(rf"cri-containerd-{_ID}\.scope"), None),
-    ("containerd", re.compile(rf"(?:.*:)?cri-containerd:{_ID}"), None),
+    ("containerd", re.compile(_ID), re.compile(r"cri-containerd")),
     ("containerd", re.compile(rf"nerdctl-{_ID}\.scope"), None),
     ("crio", re.compile(rf"crio-{_ID}(?:\.scope)?"), None),
     ("podman", re.compile(rf"libpod-{_ID}(?:\.scope)?"), None),
@@ -25,7 +25,10 @@ _CONTAINERS: tuple[tuple[str, re.Pattern[str], re.Pattern[str] | None], ...] = (
 )
 # "…-pod0123_4567.slice" (systemd driver, "_" for "-") or "pod0123-4567" (cgroupfs driver). Static pods
 # have a uid of 32 hex digits without dashes.
-_POD = re.compile(r"(?:kubepods.*-)?pod(?P<uid>[0-9a-f]{8}[0-9a-f_-]{24,28})(?:\.slice)?")
+_POD = re.compile(r"(?:.*-)?pod(?P<uid>[0-9a-f]{8}[0-9a-f_-]{24,28})(?:\.slice)?")
+
+# A runtime told to use systemd on a host that has none writes "SLICE:PREFIX:ID" as one directory.
+_SEPARATOR = re.compile(r"[/:]")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def identify(path: str) -> CgroupIdentity:
     Deepest, because a container may hold a container runtime (kind); everything below a container's own
     cgroup belongs to it.
     """
-    parts = path.split("/")
+    parts = _SEPARATOR.split(path)
     for depth in range(len(parts) - 1, -1, -1):
         parent = parts[depth - 1] if depth else ""
         for runtime, pattern, parent_pattern in _CONTAINERS:

@@ -12,6 +12,7 @@ from wattline.wire.frames import Activity, AnyFrame, SourceState
 from wattline.wire.rundir import Lock, lock_holder
 
 from . import layout
+from .capabilities import require_capabilities
 from .mounts import BPFFS, have_mounted
 from .read_maps import PinnedMaps
 from .settings import ProbeSettings
@@ -29,6 +30,7 @@ class ProbeStage:
         self._directory = settings.probe_pin_path / layout.pin_name(
             settings.probe_process_rows, settings.probe_cgroup_rows
         )
+        require_capabilities()
         self._lock = self._lock_pins()
         self._remove_others()
         self._maps = self._open() or self._load()

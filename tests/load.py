@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Known work for tests: processes that spin, fork and end, in a cgroup of choice."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+# Spins until it has used some CPU seconds by the kernel's own account, then says so and waits.
+SPIN = """
+import sys, time
+while time.process_time() < float(sys.argv[1]):
+    pass
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def in_cgroup(cgroup: Path, command: Sequence[str], **options):
+    """A process that runs in a cgroup from its very first instruction; killed at the end."""
+
+    def enter():
+        (cgroup / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+
+    process = subprocess.Popen(command, preexec_fn=enter, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def kernel_cpu_us(cgroup: Path) -> int:
+    """The kernel's own account of a cgroup's CPU time, in µs."""
+    return int((cgroup / "cpu.stat").read_text(encoding="ascii").split()[1])
+
+
+def steal_ns() -> int:
+    """Time the hypervisor gave to others while we wanted to run, all CPUs, in steps of a tick (10 ms)."""
+    total = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
+    return int(total[8]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+class KernelAccount:
+    """The kernel's account of a cgroup as a second instrument, with how far it may rightly be off.
+
+    We charge wall time on the CPU; the kernel leaves out the time that a hypervisor stole meanwhile.
+    """
+
+    def __init__(self, cgroup: Path) -> None:
+        self._cgroup = cgroup
+        self._cpu_us = kernel_cpu_us(cgroup)
+        self._steal_ns = steal_ns()
+
+    def agrees(self, ours_ns: int, ratio: float, slack_ns: int = 0) -> bool:
+        """Whether our figure for the same stretch is the kernel's, within a ratio, steal allowed for."""
+        kernel_ns = (kernel_cpu_us(self._cgroup) - self._cpu_us) * 1000
+        stolen_ns = steal_ns() - self._steal_ns
+        tick_ns = 20_000_000 if stolen_ns else 0
+        least, most = kernel_ns * (1 - ratio), kernel_ns * (1 + ratio) + stolen_ns + tick_ns
+        print(f"ours {ours_ns} ns, kernel {kernel_ns} ns, stolen on all CPUs {stolen_ns} ns")
+        return least - slack_ns <= ours_ns <= most + slack_ns
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, as /proc has it."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return int(stat.rpartition(")")[2].split()[19])

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The probe as a process: restarts, refusals, and what it leaves behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.load import SPIN, KernelAccount, in_cgroup
+from wattline.wire.bus import read_last
+from wattline.wire.rundir import ServiceDirectory
+
+
+def start(run_directory, pin_path, *flags):
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "services.probe",
+            "--run",
+            str(run_directory),
+            "--probe.pin-path",
+            str(pin_path),
+            "--interval-s",
+            "0.1",
+            *flags,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def frame_after(run_directory, mono_ns, seconds=15):
+    """The first frame later than a time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        last = read_last(ServiceDirectory(run_directory, "probe"))
+        if last is not None and last.mono_ns > mono_ns:
+            return last
+        time.sleep(0.02)
+    raise AssertionError("no frame came")
+
+
+def cgroup_ns(frame, cgroup):
+    return dict(zip(frame.cgroups.cgroup_id, frame.cgroups.cpu_ns, strict=True))[cgroup.stat().st_ino]
+
+
+def stop(process):
+    process.send_signal(signal.SIGTERM)
+    output, _errors = process.communicate(timeout=10)
+    return output
+
+
+def test_a_killed_reader_loses_no_time(run_directory, pin_path, cgroup):
+    """After kill -9 the kernel goes on counting; the next reader has the same epoch and all of the time."""
+    probe = start(run_directory, pin_path)
+    command = [sys.executable, "-c", SPIN, "1.5"]
+    first = frame_after(run_directory, time.monotonic_ns())
+    kernel = KernelAccount(cgroup)
+    with in_cgroup(cgroup, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        time.sleep(0.3)
+        probe.kill()
+        probe.communicate()
+        assert process.stdout.readline() == b"done\n"
+        probe = start(run_directory, pin_path)
+        frame = frame_after(run_directory, time.monotonic_ns())
+        assert kernel.agrees(cgroup_ns(frame, cgroup), 0.005)
+    output = stop(probe)
+    assert "loaded" not in output
+    assert frame.epoch == first.epoch
+    assert frame.run != first.run
+
+
+def test_a_clean_stop_unloads(run_directory, pin_path):
+    """Nothing stays in the kernel, no socket, no pid file."""
+    probe = start(run_directory, pin_path)
+    frame_after(run_directory, time.monotonic_ns())
+    assert any(pin_path.iterdir())
+    stop(probe)
+    assert probe.returncode == 0
+    assert not pin_path.exists()
+    assert {path.name for path in (run_directory / "probe").iterdir()} == {"last", "lock"}
+
+
+def test_keep_leaves_the_kernel_counting(run_directory, pin_path):
+    """With --probe.keep a stop is like a crash: the next probe goes on in the same epoch."""
+    probe = start(run_directory, pin_path, "--probe.keep")
+    first = frame_after(run_directory, time.monotonic_ns())
+    stop(probe)
+    probe = start(run_directory, pin_path)
+    frame = frame_after(run_directory, time.monotonic_ns())
+    stop(probe)
+    assert frame.epoch == first.epoch
+
+
+def test_a_half_loaded_program_is_removed(run_directory, pin_path):
+    """What a loader left that was killed on its way is taken out of the kernel by the next probe."""
+    (pin_path / "loading-1").mkdir(parents=True)
+    probe = start(run_directory, pin_path)
+    frame_after(run_directory, time.monotonic_ns())
+    assert not (pin_path / "loading-1").exists()
+    stop(probe)
+
+
+def test_a_second_probe_is_refused(run_directory, pin_path, tmp_path):
+    """Two probes on one kernel's pins would unload each other: the second ends, naming the first."""
+    probe = start(run_directory, pin_path)
+    frame_after(run_directory, time.monotonic_ns())
+    second = start(tmp_path, pin_path)
+    output, _errors = second.communicate(timeout=10)
+    assert second.returncode == 1
+    assert f"pid {probe.pid}" in output
+    stop(probe)
+
+
+def test_without_permission_it_says_so(run_directory, pin_path):
+    """An unprivileged probe ends with 77 and tells what it needs."""
+    run_directory.chmod(0o1777)
+    probe = start(run_directory, pin_path, "--user", "60999:60999")
+    output, _errors = probe.communicate(timeout=10)
+    assert probe.returncode == 77
+    assert "root" in output
+
+
+def test_the_reader_carries_no_compiler(run_directory, pin_path):
+    """LLVM and BCC live in the short loader only."""
+    probe = start(run_directory, pin_path)
+    frame_after(run_directory, time.monotonic_ns())
+    mapped = Path(f"/proc/{probe.pid}/maps").read_text(encoding="utf-8")
+    stop(probe)
+    assert "LLVM" not in mapped
+    assert "libbcc" not in mapped

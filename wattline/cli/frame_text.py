@@ -49,8 +49,7 @@ def _summary(frame: AnyFrame) -> str:
             return (
                 f"pid {frame.pid}, {frame.cpu_ns / 1e9:.2f} s of CPU, "
                 f"{frame.memory_bytes / _BYTES_PER_MB:.0f} MB, {frame.frames_sent} frames sent, "
-                f"{frame.late_ticks} late ticks"
-                + (f", troubles {troubles}" if troubles else "")
+                f"{frame.late_ticks} late ticks" + (f", troubles {troubles}" if troubles else "")
             )
 
 

@@ -49,10 +49,11 @@ class KernelAccount:
     We charge wall time on the CPU; the kernel leaves out the time that a hypervisor stole meanwhile.
     """
 
-    def __init__(self, cgroup: Path) -> None:
+    def __init__(self, cgroup: Path, steal_since_ns: int | None = None) -> None:
+        """From now on; with `steal_since_ns` since the cgroup was made, which was after that reading."""
         self._cgroup = cgroup
-        self._cpu_us = kernel_cpu_us(cgroup)
-        self._steal_ns = steal_ns()
+        self._cpu_us = kernel_cpu_us(cgroup) if steal_since_ns is None else 0
+        self._steal_ns = steal_ns() if steal_since_ns is None else steal_since_ns
 
     def agrees(self, ours_ns: int, ratio: float, slack_ns: int = 0) -> bool:
         """Whether our figure for the same stretch is the kernel's, within a ratio, steal allowed for."""

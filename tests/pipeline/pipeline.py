@@ -12,8 +12,9 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from tests.exporter.readback import Series, read
 from wattline.wire.frames import SERVICES
+
+from .metrics import Series, read
 
 
 class Pipeline:

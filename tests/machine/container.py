@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real container by runc, with Docker's cgroup path, in the machine's cgroup2 hierarchy."""
+
+import json
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Self
+
+_BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static: needs nothing but itself
+
+
+def cgroup2_mount() -> Path:
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return next(Path(words[1]) for words in map(str.split, mounts) if words[2] == "cgroup2")
+
+
+class Container:
+    """`with Container(directory, "script")`: a shell script in a container of its own."""
+
+    def __init__(self, directory: Path, script: str) -> None:
+        self.container_id = uuid.uuid4().hex * 2  # 64 hex digits, as Docker's
+        self._directory = directory / self.container_id[:12]
+        self._script = script
+        self.cgroup = cgroup2_mount() / "docker" / self.container_id
+
+    def __enter__(self) -> Self:
+        binaries = self._directory / "rootfs" / "bin"
+        binaries.mkdir(parents=True)
+        shutil.copy(_BUSYBOX, binaries)
+        (binaries / "sh").symlink_to("busybox")
+        subprocess.run(["runc", "spec"], cwd=self._directory, check=True)
+        file = self._directory / "config.json"
+        file.write_text(
+            json.dumps(self._config(json.loads(file.read_text(encoding="utf-8")))), encoding="utf-8"
+        )
+        # On a hybrid host runc would use the cgroup v1 controllers: in a mount namespace of its own it is
+        # shown cgroup2 where it expects it.
+        script = 'mount --bind "$1" /sys/fs/cgroup; shift; exec "$@"'
+        runc = ["runc", "--root", str(self._directory / "state"), "run", "--bundle", str(self._directory)]
+        self._process = subprocess.Popen(
+            ["unshare", "-m", "sh", "-c", script, "sh", str(cgroup2_mount()), *runc, self.container_id[:12]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout.readline() == "running\n"
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        (self.cgroup / "cgroup.kill").write_text("1", encoding="ascii")
+        self._process.communicate(timeout=20)
+        if self.cgroup.exists():
+            self.cgroup.rmdir()
+        if not any(path.is_dir() for path in self.cgroup.parent.iterdir()):
+            self.cgroup.parent.rmdir()
+
+    def _config(self, config):
+        config["process"] |= {
+            "terminal": False,
+            "args": ["/bin/sh", "-c", f"echo running\n{self._script}"],
+        }
+        config["process"].pop("rlimits", None)
+        linux = config["linux"]
+        linux["cgroupsPath"] = f"/docker/{self.container_id}"
+        linux["namespaces"] = [space for space in linux["namespaces"] if space["type"] != "cgroup"]
+        linux.pop("resources", None)
+        return config

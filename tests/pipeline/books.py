@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold in every scrape, told from the metrics alone."""
+
+from collections import defaultdict
+from decimal import Decimal
+
+from .metrics import Series
+
+ZONES = ("package", "core", "uncore", "dram", "gpu", "platform")
+
+
+def check_books(series: list[Series]) -> None:
+    """Node = Σ containers + unattributed, and container = Σ processes + departed, to the microjoule."""
+    sums: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    for one in series:
+        level, _, rest = one.name.removeprefix("kepler_").partition("_")
+        zone = rest.removesuffix("_joules_total")
+        if one.name.startswith("kepler_") and zone in ZONES:
+            sums[level, zone] += one.value
+            if level in ("container", "process"):
+                sums[level, zone, one.labels["container_id"]] += one.value
+        elif one.name == "wattline_unattributed_joules_total":
+            sums["unattributed", one.labels["zone"]] += one.value
+        elif one.name == "wattline_container_departed_joules_total":
+            sums["process", one.labels["zone"], one.labels["container_id"]] += one.value
+    zones = [key[1] for key in sums if key[0] == "node" and len(key) == 2]
+    assert zones
+    for zone in zones:
+        assert sums["node", zone] == sums["container", zone] + sums["unattributed", zone], (
+            zone,
+            sums["node", zone],
+            sums["container", zone],
+            sums["unattributed", zone],
+            sums["node", zone] - sums["container", zone] - sums["unattributed", zone],
+        )
+    for level, zone, *container in list(sums):
+        if level == "container" and container:
+            whole, parts = sums["container", zone, container[0]], sums["process", zone, container[0]]
+            assert whole == parts, (zone, container)
+
+
+def left_over_ratio(series: list[Series], zone: str) -> float:
+    """The part of a zone's energy that is unattributed for another reason than the idle policy."""
+    node = sum(one.value for one in series if one.name == f"kepler_node_{zone}_joules_total")
+    left = sum(
+        one.value
+        for one in series
+        if one.name == "wattline_unattributed_joules_total"
+        and one.labels["zone"] == zone
+        and one.labels["reason"] != "idle_policy"
+    )
+    return float(left / node)

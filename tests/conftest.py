@@ -9,9 +9,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from services.probe.mounts import BPFFS, have_mounted
+
+# How long an example takes says how busy the machine is; pytest's own timeout ends what hangs.
+hypothesis.settings.register_profile(
+    "wattline", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("wattline")
 
 _GRACE_S = 5.0  # a stopped process or socket may take this long to be gone
 

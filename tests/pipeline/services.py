@@ -21,7 +21,7 @@ class Service:
 
     def __init__(self, command, run: Path, **settings: str) -> None:
         self._command = command
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 closed by stop()
         self._environment = os.environ | {
             "WATTLINE_RUN": str(run),
             **{f"WATTLINE_{name.upper()}": str(value) for name, value in settings.items()},

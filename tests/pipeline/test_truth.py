@@ -4,6 +4,7 @@
 import sys
 import time
 from decimal import Decimal
+from itertools import pairwise
 
 from tests.load import SPIN, in_cgroup
 from tests.machine.simulated_rapl import SimulatedRapl
@@ -38,7 +39,7 @@ def node_uj(series, zone, index):
 
 def check_cpu_time(frames):
     """Σ cgroups + idle + lost = CPUs × elapsed between consecutive frames, within 1 ms and the skew."""
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in pairwise(frames):
         charged_ns = [
             sum(frame.cgroups.cpu_ns) + sum(frame.cpus.idle_ns) + sum(frame.cpus.lost_ns)
             for frame in (before, after)

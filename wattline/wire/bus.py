@@ -2,6 +2,8 @@
 """Publish and subscribe between services. The only module that knows ZeroMQ."""
 
 import contextlib
+import os
+import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
@@ -21,6 +23,9 @@ from .rundir import ServiceDirectory
 HIGH_WATER_MARK = 4
 _SOCKET_MODE = 0o770  # the common group connects; ZeroMQ would make it 0755, on which connect fails
 _PARTS = 2
+# Event and value; man 3 zmq_socket_monitor. Unpacked here because pyzmq's own way to do it lies in a module
+# that brings asyncio and ssl along, 8 MB in each of five processes.
+_MONITOR_EVENT = struct.Struct("=HI")
 
 
 def endpoint(text: str) -> str:
@@ -106,6 +111,11 @@ class Subscriber:
         self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
         self._socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
         self._socket.setsockopt(zmq.LINGER, 0)
+        # Rare events only: ZeroMQ stops altogether when a thousand of them wait to be read.
+        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(
+            zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+        )
+        self._dropped: set[str] = set()
         for topic in self._topics:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
         self._poller.register(self._socket, zmq.POLLIN)
@@ -122,6 +132,7 @@ class Subscriber:
 
     def connect(self) -> None:
         """Connect to services that have appeared since; call now and then."""
+        self._return_to_dropped()
         for service, directory in list(self._waiting.items()):
             try:
                 distrust = directory.distrust()
@@ -164,8 +175,31 @@ class Subscriber:
             if self._order.admit(decoded):
                 yield decoded
 
+    def _return_to_dropped(self) -> None:
+        """Connect again where ZeroMQ may not.
+
+        It retries a publisher that died, but leaves for good one that broke its rules, as by a message above
+        the size limit. Here both are called again, once; the frames missed are seen as lost by their numbers.
+        """
+        dropped_before = set(self._dropped)
+        while self._monitor.poll(0):
+            described, endpoint_bytes = self._monitor.recv_multipart()
+            event, _value = _MONITOR_EVENT.unpack(described)
+            where = os.fsdecode(endpoint_bytes)
+            if event == zmq.EVENT_DISCONNECTED:
+                self._dropped.add(where)
+            else:
+                self._dropped.discard(where)
+        for where in dropped_before & self._dropped:  # ZeroMQ had the time between two calls to come back
+            self._dropped.discard(where)
+            with contextlib.suppress(zmq.ZMQError):  # it may have forgotten the endpoint already
+                self._socket.disconnect(where)
+            self._socket.connect(where)
+
     def close(self) -> None:
         """Disconnect."""
+        self._socket.disable_monitor()
+        self._monitor.close()
         self._socket.close()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From raw readings of a counter that wraps to energy. Pure.
+
+What a new reading means is a type, never a number: a first reading has no difference to report, and
+neither has a gap.
+"""
+
+from dataclasses import dataclass
+
+_UW_NS_PER_UJ = 1_000_000_000  # µW × ns = 10⁻¹⁵ J, a thousand-millionth of a µJ
+
+# Meters renew their registers about once a millisecond (Intel SDM volume 3B, "RAPL Interfaces"), so a short
+# stretch may hold the energy of one renewal more. Ten times that, for slower zones and for a reader that was
+# interrupted between the clock and the meter.
+RENEWAL_NS_MAX = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One raw reading, with CLOCK_MONOTONIC at its instant."""
+
+    mono_ns: int
+    raw_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a counter can show at all.
+
+    `range_uj` is the modulus of the counter, 0 if it never wraps. For RAPL it is max_energy_range_uj, as
+    every reader of powercap has it. That is the highest value the counter shows, 2³² - 1 of the meter's
+    energy units (drivers/powercap/intel_rapl_common.c, get_max_energy_counter, Linux 6.1), so the true
+    modulus is one unit more (15 to 61 µJ), which sysfs does not tell. Each wrap therefore misses one
+    unit in 2³²: energy is never invented.
+    """
+
+    range_uj: int
+    power_max_uw: int
+
+    @property
+    def pause_max_ns(self) -> int:
+        """In less time than this the counter can't have wrapped twice."""
+        return self.range_uj * _UW_NS_PER_UJ // self.power_max_uw
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """Nothing to compare with: energy begins here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The counter went on by so much."""
+
+    energy_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wrap:
+    """The counter passed its end once and went on; the energy holds the part before and after."""
+
+    energy_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Energy flowed that these readings can't tell. Go on from the new one."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No such reading is possible. Stay with the old one."""
+
+    reason: str
+
+
+Step = First | Advance | Wrap | Gap | Refused
+
+
+def step(previous: Reading | None, current: Reading, limits: Limits) -> Step:
+    """What a reading means after the one before.
+
+    Order: readings in time order. Edges: a fall is one wrap if the counter has a range; two wraps can't be
+    seen, so whatever was apart for `limits.pause_max_ns` or longer is a gap.
+    Source: Documentation/power/powercap/powercap.rst, Linux 6.1 (energy_uj, max_energy_range_uj).
+    """
+    if not _in_range(current, limits):
+        return Refused(f"expected at most its range of {limits.range_uj} µJ")
+    return First() if previous is None else _advance(previous, current, limits)
+
+
+def _advance(previous: Reading, current: Reading, limits: Limits) -> Step:
+    elapsed_ns = current.mono_ns - previous.mono_ns
+    if elapsed_ns <= 0:
+        return Refused("expected a later time than that of the reading before")
+    if limits.range_uj and elapsed_ns >= limits.pause_max_ns:
+        return Gap(
+            f"no reading for {limits.pause_max_ns / 1e9:.0f} s or longer, so the counter may have wrapped "
+            "more than once: read more often (--interval-s), or restart faster"
+        )
+    fell = current.raw_uj < previous.raw_uj
+    if fell and not limits.range_uj:
+        return Gap("a counter without a range fell: it was set back")
+    energy_uj = current.raw_uj - previous.raw_uj + (limits.range_uj if fell else 0)
+    if energy_uj * _UW_NS_PER_UJ > limits.power_max_uw * (elapsed_ns + RENEWAL_NS_MAX):
+        return Refused(
+            f"expected a mean power of at most {limits.power_max_uw // 1_000_000} W since the last"
+        )
+    return Wrap(energy_uj) if fell else Advance(energy_uj)
+
+
+@dataclass(slots=True)
+class Account:
+    """One counter's energy since its epoch. `last` is the reading up to which `energy_uj` holds."""
+
+    limits: Limits
+    energy_uj: int = 0
+    gaps: int = 0
+    last: Reading | None = None
+    refused: int = 0
+    _suspect: Reading | None = None
+
+    def take(self, reading: Reading) -> Step:
+        """Account for a reading; what it was."""
+        result = self._judge(reading)
+        if isinstance(result, Refused):
+            self.refused += 1
+            is_later = self.last is None or reading.mono_ns > self.last.mono_ns
+            self._suspect = reading if is_later and _in_range(reading, self.limits) else None
+            return result
+        if isinstance(result, Advance | Wrap):
+            self.energy_uj += result.energy_uj
+        elif isinstance(result, Gap):
+            self.gaps += 1
+        self.last = reading
+        self._suspect = None
+        return result
+
+    def _judge(self, reading: Reading) -> Step:
+        """A counter that was set back looks impossible once, and then goes on from where it was set.
+
+        Without this it would be refused until enough time had gone by to make the whole jump plausible,
+        and then be believed: energy invented.
+        """
+        if self._suspect is not None and isinstance(
+            step(self._suspect, reading, self.limits), Advance | Wrap
+        ):
+            return Gap("the counter jumped and goes on from there: it was set back")
+        return step(self.last, reading, self.limits)
+
+
+def resume(limits: Limits, energy_uj: int, gaps: int, last: Reading, last_range_uj: int) -> Account:
+    """The account of a former run. A counter whose range has changed is another counter: a gap."""
+    if last_range_uj != limits.range_uj:
+        return Account(limits, energy_uj, gaps + 1)
+    return Account(limits, energy_uj, gaps, last)
+
+
+def _in_range(reading: Reading, limits: Limits) -> bool:
+    return not limits.range_uj or 0 <= reading.raw_uj <= limits.range_uj

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The power service's I/O and timing: one reading of every zone per tick."""
+
+import time
+
+from wattline.service import Runtime
+from wattline.wire.frames import Activity, AnyFrame, Power
+
+from .settings import PowerSettings
+from .source import Former, Note, table
+from .sources import choose
+
+
+class PowerStage:
+    """Reads the source once per tick and publishes `power`, also when there is nothing to tell."""
+
+    def __init__(self, settings: PowerSettings, runtime: Runtime) -> None:
+        self._runtime = runtime
+        begun_ns = time.monotonic_ns()
+        previous = runtime.previous()
+        former = Former.of(previous if isinstance(previous, Power) else None)
+        choice = choose(settings, former)
+        self._source, self._passed_over = choice.source, choice.passed_over
+        self._epoch = former.epoch if self._source.resumed else begun_ns
+        self._log_start()
+
+    def on_frame(self, frame: AnyFrame) -> None:
+        """Take what the node did. Times of another boot mean nothing on this one."""
+        if isinstance(frame, Activity) and frame.boot_id == self._runtime.boot_id:
+            self._source.on_activity(frame)
+
+    def on_tick(self, now_ns: int) -> None:
+        """Read and publish; an empty frame is the heartbeat of a service whose meter is silent."""
+        readings = self._source.read(now_ns)
+        self._runtime.publish(
+            Power,
+            epoch=self._epoch,
+            mono_ns=time.monotonic_ns(),
+            zones=table(readings.rows),
+            sources=[*self._passed_over, readings.state],
+        )
+        for note in readings.notes:
+            self._count(note)
+
+    def close(self) -> None:
+        """Close the meter."""
+        self._source.close()
+
+    def _count(self, note: Note) -> None:
+        self._runtime.errors[note.event] = self._runtime.errors.get(note.event, 0) + 1
+        self._runtime.log.warning(note.event, cause=note.cause, **note.fields)
+
+    def _log_start(self) -> None:
+        log, zones = self._runtime.log, self._source.zones
+        log.info(
+            "source",
+            source=zones[0].source,
+            zones=", ".join(map(str, zones)),
+            epoch=self._epoch,
+            resumed=self._source.resumed,
+        )
+        passed_over = {state.name: state.reason for state in self._passed_over}
+        for note in self._source.notes:
+            log.warning(note.event, cause=note.cause, **note.fields, **passed_over)

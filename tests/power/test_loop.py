@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The power stage as a whole: which source it takes, what it publishes, and how it goes on when restarted."""
+
+import errno
+import os
+
+import pytest
+
+from services.power import loop, rapl_sysfs
+from services.power.loop import PowerStage
+from services.power.settings import PowerSettings
+from wattline.wire.codec import decode, encode
+from wattline.wire.frames import SourceState
+
+from .world import RANGE_UJ, Clock, FakeRuntime, RaplTree, S, activity, rows
+
+PACKAGE, DRAM = ("package", "0"), ("dram", "0")
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(rapl_sysfs, "time", clock)
+    monkeypatch.setattr(loop, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def tree(tmp_path) -> RaplTree:
+    tree = RaplTree(tmp_path)
+    tree.zone("intel-rapl:0", "package-0", energy_uj=1_000_000)
+    tree.zone("intel-rapl:0/intel-rapl:0:0", "dram", energy_uj=2_000_000)
+    return tree
+
+
+class Node:
+    """Runs of the stage, one after the other."""
+
+    def __init__(self, sysfs, clock):
+        self.settings = PowerSettings(path_sysfs=sysfs)
+        self.clock = clock
+        self.runtime = FakeRuntime()
+        self.stage = PowerStage(self.settings, self.runtime)
+
+    def tick(self, seconds=1.0):
+        self.clock.advance(seconds)
+        self.stage.on_tick(self.clock.now_ns)
+        return self.runtime.frames[-1]
+
+    def restart(self):
+        self.stage.close()
+        self.clock.advance(0.1)
+        self.runtime = self.runtime.restarted()
+        self.stage = PowerStage(self.settings, self.runtime)
+
+
+@pytest.fixture
+def node(tree, clock):
+    node = Node(tree.sysfs, clock)
+    yield node
+    node.stage.close()
+
+
+@pytest.fixture
+def bare(tmp_path, clock):
+    """A machine without a meter."""
+    node = Node(tmp_path / "empty", clock)
+    yield node
+    node.stage.close()
+
+
+def test_a_meter_is_preferred_to_the_estimate(node):
+    """With RAPL nothing is estimated, not even the zones that RAPL has not."""
+    node.stage.on_frame(activity(node.clock.now_ns, [S]))
+    frame = node.tick()
+    assert set(rows(frame)) == {PACKAGE, DRAM}
+    assert frame.sources == [SourceState(name="rapl-sysfs", up=True)]
+    assert "no_meter" not in node.runtime.text.getvalue()
+
+
+def test_rows_are_in_canonical_order_and_survive_the_wire(node, tree):
+    """By zone, index and source, whatever the order in sysfs."""
+    for number in (1, 2, 3):
+        tree.zone(f"intel-rapl:{number}", f"package-{4 - number}")
+    node.restart()
+    frame = node.tick()
+    names = list(zip(frame.zones.zone, frame.zones.index, frame.zones.source, strict=True))
+    assert names == sorted(names)
+    assert len(names) == 5
+    assert decode(encode(frame)) == frame
+
+
+def test_the_epoch_is_when_counting_began(node, clock):
+    """Before the first reading, and the same in every frame of a run."""
+    begun_ns = clock.now_ns
+    assert {node.tick().epoch for _tick in range(3)} == {begun_ns}
+
+
+def test_a_restart_goes_on_from_the_last_raw_reading(node, tree):
+    """Same epoch, and the energy of the pause is in the first reading."""
+    tree.set("intel-rapl:0", 11_000_000)
+    before = node.tick()
+    node.restart()
+    tree.set("intel-rapl:0", 41_000_000)
+    after = node.tick(30)
+    assert after.epoch == before.epoch
+    assert rows(before)[PACKAGE]["energy_uj"] == 10_000_000
+    assert rows(after)[PACKAGE]["energy_uj"] == 40_000_000
+    assert rows(after)[PACKAGE]["gaps"] == 0
+    assert "resumed=True" in node.runtime.text.getvalue()
+
+
+def test_a_wrap_during_the_pause_is_counted(node, tree):
+    """The counter fell while nobody looked: it wrapped once, for it can't have twice."""
+    tree.set("intel-rapl:0/intel-rapl:0:0", RANGE_UJ - 1_000_000)
+    node.stage.close()
+    node.stage = PowerStage(node.settings, node.runtime)
+    before = rows(node.tick())[DRAM]
+    tree.set("intel-rapl:0/intel-rapl:0:0", 4_000_000)
+    node.clock.advance(100)
+    node.restart()
+    after = rows(node.tick())[DRAM]
+    assert (before["energy_uj"], after["energy_uj"]) == (0, 5_000_000)
+    assert after["gaps"] == 0
+
+
+def test_a_pause_too_long_for_the_counter_is_a_gap(node, tree):
+    """Energy stays, the gap is counted and said, and the zone goes on in the same epoch."""
+    tree.set("intel-rapl:0", 11_000_000)
+    before = node.tick()
+    node.clock.advance(RANGE_UJ / 1e9 + 1)  # at 1 kW
+    node.restart()
+    tree.set("intel-rapl:0", 31_000_000)
+    after = node.tick()
+    assert after.epoch == before.epoch
+    assert (rows(after)[PACKAGE]["gaps"], rows(after)[DRAM]["gaps"]) == (1, 0)  # dram draws less: later
+    assert rows(after)[PACKAGE]["energy_uj"] == 10_000_000 + 20_000_000
+    assert node.runtime.errors == {"gap": 1}
+    assert "package 0: no reading for 262 s or longer" in node.runtime.text.getvalue()
+
+
+def test_zones_that_were_not_in_the_last_frame_begin_a_new_epoch(node, tree, clock):
+    """One of them may have been counted before; under the old epoch it would go backwards."""
+    tree.set("intel-rapl:0", 11_000_000)
+    before = node.tick()
+    tree.zone("intel-rapl:1", "package-1")
+    node.restart()
+    begun_again_ns = clock.now_ns
+    after = node.tick()
+    assert after.epoch == begun_again_ns > before.epoch
+    assert {row["energy_uj"] for row in rows(after).values()} == {0}
+
+
+def test_a_zone_that_is_away_over_a_restart_never_goes_backwards(node, tree):
+    """Whatever happens to a zone, its energy within one epoch only rises."""
+    counter = tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj"
+    seen = []
+    for raw_uj in (4_000_000, None, None, 9_000_000, 12_000_000):
+        node.restart()
+        counter.unlink(missing_ok=True)
+        if raw_uj is not None:
+            counter.write_text(f"{raw_uj}\n", encoding="ascii")
+        node.restart()
+        frame = node.tick()
+        if DRAM in rows(frame):
+            seen.append((frame.epoch, rows(frame)[DRAM]["energy_uj"]))
+    assert len(seen) == 3
+    assert seen == sorted(seen)
+
+
+def test_a_zone_that_is_silent_at_a_restart_is_waited_for(node, tree):
+    """In the same epoch, without a row until it is back; then nothing of it is missing."""
+    counter = tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj"
+    before = node.tick()
+    counter.write_text("", encoding="ascii")
+    node.restart()
+    silent = node.tick()
+    assert set(rows(silent)) == {PACKAGE}
+    assert not silent.sources[0].up
+    tree.set("intel-rapl:0/intel-rapl:0:0", 9_000_000)
+    after = node.tick()
+    assert after.epoch == silent.epoch == before.epoch
+    assert rows(after)[DRAM]["energy_uj"] == 7_000_000
+
+
+def test_unreadable_rapl_is_said_and_estimated(tree, clock, monkeypatch):
+    """Without the right to read, estimates; the state of RAPL says why, and the log how to change it."""
+
+    def refuse(path, *_arguments):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rapl_sysfs.os, "open", refuse)
+        node = Node(tree.sysfs, clock)
+    node.stage.on_frame(activity(clock.now_ns, [S]))
+    frame = node.tick()
+    assert set(rows(frame)) == {(zone, "estimator0") for zone in ("package", "dram", "platform")}
+    rapl, estimator = frame.sources
+    assert (rapl.name, rapl.up) == ("rapl-sysfs", False)
+    assert "start power as root" in rapl.reason
+    assert estimator == SourceState(name="trained_power_model", up=True)
+    lines = node.runtime.text.getvalue().splitlines()
+    assert len([line for line in lines if "no_meter" in line]) == 1
+    assert "start power as root" in lines[-1]
+    node.stage.close()
+
+
+def test_from_estimate_to_meter_is_another_series(bare, tree, clock):
+    """When RAPL is there after a restart, its zones begin at 0 in a new epoch, without the model's."""
+    bare.stage.on_frame(activity(clock.now_ns, [S]))
+    before = bare.tick()
+    bare.settings = PowerSettings(path_sysfs=tree.sysfs)
+    bare.restart()
+    after = bare.tick()
+    assert after.epoch > before.epoch
+    assert set(after.zones.source) == {"rapl-sysfs"}
+
+
+def test_a_frame_without_zones_is_a_heartbeat(bare):
+    """Nothing can be told, and that is published."""
+    frame = bare.tick()
+    assert len(frame.zones) == 0
+    assert [state.up for state in frame.sources] == [False, False]
+    assert bare.tick().mono_ns > frame.mono_ns
+
+
+def test_the_start_without_a_meter_warns_once(bare):
+    """One line: that these are estimates, of which model, how far off, and how to gain a meter."""
+    lines = [line for line in bare.runtime.text.getvalue().splitlines() if "WARNING" in line]
+    assert len(lines) == 1
+    for word in ("no meter found", "model nx12", "package ±", "bare metal", "modprobe intel_rapl_msr"):
+        assert word in lines[0]
+
+
+def test_an_estimate_goes_on_after_a_restart(bare, clock):
+    """Same epoch; the pause is estimated from the CPU time that passed in it."""
+    bare.stage.on_frame(activity(clock.now_ns, [0]))
+    clock.advance(1)
+    bare.stage.on_frame(activity(clock.now_ns, [S]))
+    before = bare.tick(0)
+    bare.restart()
+    clock.advance(8.9)
+    bare.stage.on_frame(activity(clock.now_ns, [10 * S]))
+    after = bare.tick(0)
+    assert after.epoch == before.epoch
+    for key, row in rows(after).items():
+        assert row["energy_uj"] == pytest.approx(10 * rows(before)[key]["energy_uj"], abs=10)
+        assert row["gaps"] == 0
+
+
+def test_activity_of_another_boot_is_ignored(bare, clock):
+    """Its times mean nothing on this clock."""
+    bare.stage.on_frame(activity(clock.now_ns, [S], boot_id="another"))
+    assert len(bare.tick().zones) == 0
+
+
+def test_a_vanished_zone_is_counted_and_said(node, tree, monkeypatch):
+    """Its row goes while the others stay, errors count it, and the log names it."""
+    node.tick()
+    pread = os.pread
+
+    def without_dram(descriptor, *arguments):
+        if os.fstat(descriptor).st_ino == gone.stat().st_ino:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return pread(descriptor, *arguments)
+
+    gone = tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj"
+    monkeypatch.setattr(rapl_sysfs.os, "pread", without_dram)
+    frame = node.tick()
+    assert set(rows(frame)) == {PACKAGE}
+    assert not frame.sources[0].up
+    assert node.runtime.errors == {"unreadable": 1}
+    assert "No such device" in node.runtime.text.getvalue()

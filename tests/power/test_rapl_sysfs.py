@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readings of RAPL counters: what is measured, what is not, and that the two can't be confused."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from services.power import rapl_sysfs
+from services.power.rapl_sysfs import open_source, parse_uj
+from services.power.settings import PowerSettings
+from services.power.source import Former, Zone, ZoneEnergy
+from wattline.wire.frames import SourceState
+
+from .world import Clock, RaplTree
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(rapl_sysfs, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def tree(tmp_path) -> RaplTree:
+    tree = RaplTree(tmp_path)
+    tree.zone("intel-rapl:0", "package-0", energy_uj=1_000_000)
+    tree.zone("intel-rapl:0/intel-rapl:0:0", "dram", energy_uj=2_000_000)
+    return tree
+
+
+@pytest.fixture
+def source(tree, clock):
+    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    clock.advance(1)
+    yield source
+    source.close()
+
+
+def energies(readings):
+    return {str(row.zone): row.energy_uj for row in readings.rows}
+
+
+def failing(monkeypatch, path, number):
+    """Opening and reading one energy_uj fails, as on a kernel whose zone has gone or is root's."""
+    real_open, real_pread = os.open, os.pread
+
+    def is_it(descriptor):
+        return Path(f"/proc/self/fd/{descriptor}").readlink() == path
+
+    def fake_open(opened, *arguments, **keywords):
+        if str(opened) == str(path):
+            raise OSError(number, os.strerror(number))
+        return real_open(opened, *arguments, **keywords)
+
+    def fake_pread(descriptor, *arguments):
+        if is_it(descriptor):
+            raise OSError(number, os.strerror(number))
+        return real_pread(descriptor, *arguments)
+
+    monkeypatch.setattr(rapl_sysfs.os, "open", fake_open)
+    monkeypatch.setattr(rapl_sysfs.os, "pread", fake_pread)
+
+
+def test_energy_counts_from_the_first_reading(tree, source, clock):
+    """Energy is 0 at the first reading; later ones add what the counter did since."""
+    assert energies(source.read(0)) == {"package 0": 0, "dram 0": 0}
+    clock.advance(1)
+    tree.set("intel-rapl:0", 21_000_000)
+    tree.set("intel-rapl:0/intel-rapl:0:0", 5_000_000)
+    assert energies(source.read(0)) == {"package 0": 20_000_000, "dram 0": 3_000_000}
+
+
+def test_a_row_says_what_it_is_and_holds_the_meters_own_figure(tree, source, clock):
+    """Measured, by RAPL, with raw value, range and the time of its own reading."""
+    tree.set("intel-rapl:0", 1_500_000)
+    row = source.read(0).rows[0]
+    assert row == ZoneEnergy(
+        zone=Zone("package", "0", "rapl-sysfs", "measured"),
+        mono_ns=clock.now_ns,
+        energy_uj=500_000,
+        raw=1_500_000,
+        raw_range=262_143_328_850,
+    )
+
+
+def test_the_time_of_a_reading_is_the_middle_of_it(source, clock, monkeypatch):
+    """A reading that takes 2 s is stamped 1 s after its begin."""
+    begun_ns, real_pread = clock.now_ns, os.pread
+
+    def slow_pread(*arguments):
+        clock.advance(2)
+        return real_pread(*arguments)
+
+    monkeypatch.setattr(rapl_sysfs.os, "pread", slow_pread)
+    assert source.read(0).rows[0].mono_ns == begun_ns + 1_000_000_000
+
+
+def open_below(directory):
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sorted(str(target) for link in links if (target := link.readlink()).is_relative_to(directory))
+
+
+def test_descriptors_stay_open_between_readings(tree, source, clock, monkeypatch):
+    """Each counter is opened once, and closing leaves none open."""
+    monkeypatch.setattr(rapl_sysfs.os, "open", _permission_denied)
+    for _tick in range(5):
+        clock.advance(1)
+        assert source.read(0).state.up
+    assert len(open_below(tree.sysfs)) == 2
+    source.close()
+    assert open_below(tree.sysfs) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT, errno.EIO])
+def test_a_zone_that_vanishes_has_no_row_and_comes_back_where_it_was(
+    tree, source, clock, monkeypatch, number
+):
+    """While it is away there is no reading and the source says so; its energy meanwhile is in the next."""
+    gone = tree.powercap / "intel-rapl:0" / "intel-rapl:0:0" / "energy_uj"
+    source.read(0)
+    with monkeypatch.context() as patch:
+        failing(patch, gone, number)
+        clock.advance(1)
+        tree.set("intel-rapl:0", 2_000_000)
+        readings = source.read(0)
+        assert energies(readings) == {"package 0": 1_000_000}
+        assert not readings.state.up
+        assert "dram 0" in readings.state.reason
+        assert os.strerror(number) in readings.state.reason
+        assert [note.event for note in readings.notes] == ["unreadable"]
+    clock.advance(1)
+    tree.set("intel-rapl:0/intel-rapl:0:0", 9_000_000)
+    readings = source.read(0)
+    assert energies(readings) == {"package 0": 1_000_000, "dram 0": 7_000_000}
+    assert readings.state == SourceState(name="rapl-sysfs", up=True)
+
+
+def test_a_zone_that_was_made_anew_is_opened_anew(tree, source, clock, monkeypatch):
+    """The descriptor of a zone whose driver was reloaded stays dead for good; the path is alive again."""
+    path, pread = tree.powercap / "intel-rapl:0" / "energy_uj", os.pread
+    dead = path.stat().st_ino
+
+    def pread_of_the_living(descriptor, *arguments):
+        if os.fstat(descriptor).st_ino == dead:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return pread(descriptor, *arguments)
+
+    monkeypatch.setattr(rapl_sysfs.os, "pread", pread_of_the_living)
+    path.rename(tree.sysfs / "kept-so-that-its-number-is-not-used-again")
+    tree.set("intel-rapl:0", 3_000_000)
+    assert energies(source.read(0)) == {"dram 0": 0}
+    clock.advance(1)
+    assert energies(source.read(0)) == {"package 0": 2_000_000, "dram 0": 0}
+
+
+@pytest.mark.parametrize("content", ["", "\n", "-5\n", "1e6\n", "12 34\n", "unknown\n"])
+def test_garbage_is_no_measurement(tree, source, content):
+    """A text that is no number has no row, not even one of 0."""
+    (tree.powercap / "intel-rapl:0" / "energy_uj").write_text(content, encoding="ascii")
+    readings = source.read(0)
+    assert energies(readings) == {"dram 0": 0}
+    assert "expected decimal microjoules" in readings.state.reason
+
+
+def test_an_impossible_reading_has_no_row_and_is_said(tree, source, clock):
+    """Beyond the range, or at more power than plausible, a reading is refused and the state says why."""
+    for raw_uj, reason in ((262_143_328_851, "its range"), (3_000_000_000, "1000 W")):
+        tree.set("intel-rapl:0", raw_uj)
+        readings = source.read(0)
+        assert energies(readings) == {"dram 0": 0}
+        assert not readings.state.up
+        assert reason in readings.state.reason
+        assert [note.event for note in readings.notes] == ["refused"]
+        assert readings.notes[0].fields["raw_uj"] == raw_uj
+        clock.advance(1)
+    tree.set("intel-rapl:0", 101_000_000)
+    assert energies(source.read(0))["package 0"] == 100_000_000
+
+
+def test_unreadable_counters_are_reported_with_a_cure(tree, monkeypatch):
+    """Where only root may read, there is no source, and the reason says what to do."""
+    monkeypatch.setattr(rapl_sysfs.os, "open", _permission_denied)
+    state = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    assert isinstance(state, SourceState)
+    assert (state.name, state.up) == ("rapl-sysfs", False)
+    assert "Permission denied" in state.reason
+    assert "start power as root" in state.reason
+
+
+def _permission_denied(path, *_arguments):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def test_a_directory_in_place_of_a_counter_is_unreadable(tree):
+    """Whatever can't be read as a counter is no meter."""
+    for counter in tree.powercap.rglob("energy_uj"):
+        counter.unlink()
+        counter.mkdir()
+    state = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    assert isinstance(state, SourceState)
+    assert "Is a directory" in state.reason
+
+
+def test_no_rapl_at_all_is_said_as_that(tmp_path):
+    """A machine without RAPL is told apart from one whose RAPL is broken."""
+    state = open_source(PowerSettings(path_sysfs=tmp_path), Former())
+    assert isinstance(state, SourceState)
+    assert f"no intel-rapl zones in {tmp_path}/class/powercap" in state.reason
+    assert "bare metal" in state.reason
+
+
+def test_a_zone_that_never_worked_is_left_out_and_said(tree, clock):
+    """One broken zone does not take the others down, nor is it waited for."""
+    (tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj").unlink()
+    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    clock.advance(1)
+    assert [str(zone) for zone in source.zones] == ["package 0"]
+    assert ["dram 0" in note.cause for note in source.notes] == [True]
+    assert source.read(0).state.up
+    source.close()
+
+
+def test_parse_takes_what_the_kernel_writes():
+    """Decimal digits and a newline."""
+    assert parse_uj(b"262143328850\n") == 262_143_328_850

@@ -15,7 +15,7 @@ help: ## Show this list
 
 run: $(VENV)/.ready-run ## Set up, start the five services, and say where to look; Ctrl-C stops all
 	@echo "==> starting Wattline; its metrics will be at http://$${WATTLINE_WEB_LISTEN_ADDRESS:-127.0.0.1:28283}/metrics"
-	@exec $(AS_ROOT) env $$(env | grep '^WATTLINE_[A-Z0-9_]*=' | xargs -d '\n') $(BIN)/wattline up
+	@exec $(if $(AS_ROOT),$(AS_ROOT) -E) $(BIN)/wattline up
 
 test: $(VENV)/.ready-dev ## Set up and run the tests (as root: they use the real kernel)
 	@echo "==> running the tests"

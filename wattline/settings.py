@@ -22,6 +22,9 @@ from .wire.frames import SERVICES
 
 PREFIX = "WATTLINE_"
 CONFIG_VARIABLE = "WATTLINE_CONFIG"
+COMMON_FLAGS = (
+    "The services' common flags and variables are understood too: --run (WATTLINE_RUN) says where they meet."
+)
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
 
 # Variables of all services together: one service's environment may hold another's settings, and a service

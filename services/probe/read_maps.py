@@ -69,6 +69,7 @@ class PinnedMaps:
         self._identities = bpf.HashReader(
             self._fds["identities"], layout.KEY.size, layout.IDENTITY.size, process_rows
         )
+        self._identities_read: dict[int, _Identity] = {}
         totals = bpf.lookup(self._fds["totals"], layout.KEY.pack(0), layout.TOTALS.size)
         assert totals is not None
         self.epoch: int = layout.TOTALS.unpack(totals)[0]
@@ -93,7 +94,8 @@ class PinnedMaps:
         _count, keys, values = self._cgroups.read()
         read_ns = time.monotonic_ns()
         cgroups = ActivityCgroups(cgroup_id=U64(keys.tobytes()), cpu_ns=U64(values.tobytes()))
-        processes = self._read_processes(self._read_identities())
+        self._identities_read = self._read_identities()
+        processes = self._read_processes(self._identities_read)
         cpus, losses = self._read_cpus()
         stamps = [stamp for cpu, stamp in zip(cpus.cpu, cpus.stamp_mono_ns, strict=True) if cpu in flushed]
         mono_ns = (min(stamps) + max(stamps)) // 2
@@ -107,13 +109,13 @@ class PinnedMaps:
         )
 
     def retire(self, ended_before_ns: int) -> int:
-        """Remove the rows of processes that ended before a time (CLOCK_MONOTONIC); how many processes.
+        """Remove what the last sample showed to have ended before a time (CLOCK_MONOTONIC).
 
-        Their time stays in their cgroup's row.
+        Returns how many processes that were. Their time stays in their cgroup's row.
         """
         retiring = {
             generation: identity.tgid
-            for generation, identity in self._read_identities().items()
+            for generation, identity in self._identities_read.items()
             if 0 < identity.ended_ns < ended_before_ns
         }
         if not retiring:

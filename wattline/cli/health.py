@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from wattline.settings import CommonSettings, load
+from wattline.settings import COMMON_FLAGS, CommonSettings, load
 from wattline.wire.bus import read_last
 from wattline.wire.frames import SERVICES
 from wattline.wire.rundir import ServiceDirectory
@@ -19,7 +19,7 @@ _GRACE_S = 2.0
 
 def main(arguments: Sequence[str]) -> int:
     """Print one line; exit code as above."""
-    parser = argparse.ArgumentParser(prog="wattline health", description=__doc__)
+    parser = argparse.ArgumentParser(prog="wattline health", description=__doc__, epilog=COMMON_FLAGS)
     parser.add_argument("service", choices=SERVICES)
     parser.add_argument(
         "--max-age-s", type=float, help="oldest acceptable frame (default: three of its intervals and 2 s)"

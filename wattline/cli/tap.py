@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from wattline.settings import CommonSettings, load
+from wattline.settings import COMMON_FLAGS, CommonSettings, load
 from wattline.wire.bus import Subscriber, read_last
 from wattline.wire.columns import Column
 from wattline.wire.frames import FRAME_TYPES, SERVICES, AnyFrame
@@ -23,7 +23,7 @@ _POLL_MS = 200
 
 def main(arguments: Sequence[str]) -> int:
     """Print frames until interrupted, or as many as asked for."""
-    parser = argparse.ArgumentParser(prog="wattline tap", description=__doc__)
+    parser = argparse.ArgumentParser(prog="wattline tap", description=__doc__, epilog=COMMON_FLAGS)
     parser.add_argument(
         "topics", metavar="TOPIC", nargs="*", help=f"of {', '.join(FRAME_TYPES)} (default: all)"
     )

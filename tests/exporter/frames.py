@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames for the exporter's tests: by hand, and random ones whose books close."""
+
+from hypothesis import strategies as st
+
+from wattline.wire.columns import U8, U32, U64
+from wattline.wire.frames import (
+    Energy,
+    EnergyContainers,
+    EnergyProcesses,
+    EnergyUnattributed,
+    EnergyZones,
+    Metadata,
+    MetadataCgroups,
+    MetadataProcesses,
+    SourceState,
+    Status,
+)
+
+BOOT_ID = "5d0ed51e-3e3c-4c4a-8f3b-0a4b5a3f0c11"
+NOW_NS = 5_000_000_000_000  # CLOCK_MONOTONIC of the frames
+UNIX_NS = 1_700_000_000_250_000_000
+INTERVAL_NS = 1_000_000_000
+ZONE_NAMES = ("package", "core", "uncore", "dram", "other", "gpu", "platform", "psys", "fpga")
+HOSTILE = (
+    'quo"te', "back\\slash", "\\", '"', 'a="b",c', "new\nline", "x} 1", "# HELP", "", "ü", "\\n", "tab\t",
+    '\\"', "a\u2028b", "{}", "%s%d",
+)  # fmt: skip
+
+
+def header(producer, *, mono_ns=NOW_NS, unix_ns=UNIX_NS, interval_ns=INTERVAL_NS, seq=7, boot_id=BOOT_ID):
+    return {
+        "node": "node-1",
+        "boot_id": boot_id,
+        "producer": producer,
+        "epoch": 1,
+        "run": 2,
+        "seq": seq,
+        "mono_ns": mono_ns,
+        "unix_ns": unix_ns,
+        "interval_ns": interval_ns,
+    }
+
+
+def status(service, *, mono_ns=NOW_NS, **fields):
+    known = {
+        "service": service,
+        "version": "0.1.0",
+        "pid": 4711,
+        "cpu_ns": 1_250_000_000,
+        "memory_bytes": 31_457_280,
+        "frames_sent": 42,
+        "late_ticks": 1,
+    }
+    return Status(**header(service, mono_ns=mono_ns), **(known | fields))
+
+
+def metadata(*, sources=(), mono_ns=NOW_NS):
+    return Metadata(
+        **header("metadata", mono_ns=mono_ns),
+        covers_epoch=1,
+        covers_mono_ns=NOW_NS,
+        cgroups=MetadataCgroups(cgroup_id=U64(), path=[], container_id=[], runtime=[], pod_uid=[]),
+        processes=MetadataProcesses(pid=U32(), start_ticks=U64(), kernel=U8(), comm=[]),
+        sources=list(sources),
+    )
+
+
+def books(
+    zones,
+    containers,
+    processes,
+    unattributed,
+    *,
+    idle_policy="node",
+    sources=(),
+    mono_ns=NOW_NS,
+    watermark_ns=NOW_NS,
+    interval_ns=INTERVAL_NS,
+    boot_id=BOOT_ID,
+):
+    """An energy frame whose books close, from its finest rows; containers and zones are summed here.
+
+    zones: (zone, index, source) each. containers: (id, pod_uid, runtime, departed_cpu_ns,
+    departed_dynamic_uj per zone, departed_idle_uj per zone) each. processes: (container row, pid, start,
+    comm, cpu_ns, dynamic_uj per zone, idle_uj per zone) each. unattributed: (zone row, mode, reason, µJ)
+    each.
+    """
+
+    def of_container(row, own, process_value):
+        return own + sum(process_value(process) for process in processes if process[0] == row)
+
+    def per_zone(table, field):
+        return [U64([row[field][zone] for row in table]) for zone in range(len(zones))]
+
+    def summed(departed_field, process_field):
+        return [
+            U64(
+                [
+                    of_container(row, container[departed_field][zone], lambda p: p[process_field][zone])  # noqa: B023
+                    for row, container in enumerate(containers)
+                ]
+            )
+            for zone in range(len(zones))
+        ]
+
+    dynamic_uj, idle_uj = summed(4, 5), summed(5, 6)
+    lost = {
+        mode: [sum(u[3] for u in unattributed if u[0] == zone and u[1] == mode) for zone in range(len(zones))]
+        for mode in ("dynamic", "idle")
+    }
+    zone_idle_uj = [sum(idle_uj[zone]) + lost["idle"][zone] for zone in range(len(zones))]
+    zone_dynamic_uj = [sum(dynamic_uj[zone]) + lost["dynamic"][zone] for zone in range(len(zones))]
+    estimated = [source == "estimator" for _zone, _index, source in zones]
+    return Energy(
+        **header("calculator", mono_ns=mono_ns, interval_ns=interval_ns, boot_id=boot_id),
+        idle_policy=idle_policy,
+        activity_epoch=1,
+        activity_mono_ns=mono_ns,
+        zones=EnergyZones(
+            zone=[zone for zone, _index, _source in zones],
+            index=[index for _zone, index, _source in zones],
+            source=[source for _zone, _index, source in zones],
+            provenance=["estimated" if one else "measured" for one in estimated],
+            model=["cpu-time-1" if one else "" for one in estimated],
+            error_ratio_ppm=U32([150_000 if one else 0 for one in estimated]),
+            watermark_mono_ns=U64([watermark_ns] * len(zones)),
+            measured_uj=U64([a + b for a, b in zip(zone_dynamic_uj, zone_idle_uj, strict=True)]),
+            idle_uj=U64(zone_idle_uj),
+            idle_power_uw=U64([12_500_000 if row == 0 else 0 for row in range(len(zones))]),
+            gaps=U32(range(len(zones))),
+        ),
+        unattributed=EnergyUnattributed(
+            zone_row=U32([u[0] for u in unattributed]),
+            mode=[u[1] for u in unattributed],
+            reason=[u[2] for u in unattributed],
+            energy_uj=U64([u[3] for u in unattributed]),
+        ),
+        containers=EnergyContainers(
+            container_id=[container[0] for container in containers],
+            pod_uid=[container[1] for container in containers],
+            runtime=[container[2] for container in containers],
+            cpu_ns=U64(
+                [
+                    of_container(row, container[3], lambda process: process[4])
+                    for row, container in enumerate(containers)
+                ]
+            ),
+            departed_cpu_ns=U64([container[3] for container in containers]),
+            dynamic_uj=dynamic_uj,
+            idle_uj=idle_uj,
+            departed_dynamic_uj=per_zone(containers, 4),
+            departed_idle_uj=per_zone(containers, 5),
+        ),
+        processes=EnergyProcesses(
+            container_row=U32([process[0] for process in processes]),
+            cgroup_id=U64([1000 + process[0] for process in processes]),
+            pid=U32([process[1] for process in processes]),
+            start_ticks=U64([process[2] for process in processes]),
+            comm=[process[3] for process in processes],
+            cpu_ns=U64([process[4] for process in processes]),
+            dynamic_uj=per_zone(processes, 5),
+            idle_uj=per_zone(processes, 6),
+        ),
+        sources=list(sources),
+    )
+
+
+def small():
+    """A node with two sockets, memory, a platform meter and psys; a container, the system, the kernel."""
+    zones = [
+        ("package", "0", "rapl-sysfs"),
+        ("package", "1", "rapl-sysfs"),
+        ("dram", "0", "rapl-sysfs"),
+        ("platform", "chassis-1", "redfish"),
+        ("psys", "0", "rapl-sysfs"),
+        ("gpu", "GPU-7c", "estimator"),
+    ]
+    none = [0] * len(zones)
+    containers = [
+        ("3f2a", "b1946ac9-2c1f", "containerd", 500_000_001, [10, 20, 30, 40, 50, 60], none),
+        ("system_processes", "", "", 0, none, none),
+        ("kernel_processes", "", "", 0, none, none),
+        ("unknown_processes", "", "", 7, none, none),
+    ]
+    processes = [
+        (0, 101, 5000, 'we"b', 1_500_000_000, [3_000_000, 1_000_001, 250_000, 9_000_000, 4_000_000, 9], none),
+        # In two cgroups of its container
+        (0, 102, 5001, "back\\slash", 999_999, [1, 0, 999_999, 2, 3, 0], none),
+        (0, 102, 5001, "back\\slash", 1, [1, 1, 1, 1, 1, 1], none),
+        # A pid that another process of the same name has taken over
+        (0, 103, 6000, "sh", 20, [100, 200, 300, 400, 500, 600], none),
+        (0, 103, 7000, "sh", 30, [6, 5, 4, 3, 2, 1], none),
+        (1, 1, 2, "init", 123_456_789_012, [1_000_000_000_000_000_007, 5, 5, 5, 5, 5], none),
+        (2, 2, 0, "kthreadd", 0, none, none),
+    ]  # fmt: skip
+    unattributed = [
+        (0, "idle", "idle_policy", 20_000_000),
+        (1, "idle", "idle_policy", 18_000_001),
+        (3, "idle", "idle_policy", 90_000_000),
+        (0, "dynamic", "probe_gap", 5),
+        (3, "dynamic", "no_activity", 1),
+    ]
+    sources = [
+        SourceState(name="ebpf", up=True),
+        SourceState(name="rapl-sysfs", up=True),
+        SourceState(name="redfish", up=False, reason="timed out"),
+    ]
+    return books(
+        zones, containers, processes, unattributed, sources=sources, watermark_ns=NOW_NS - 500_000_000
+    )
+
+
+_amounts = st.one_of(st.integers(0, 3_000_000), st.integers(0, 2**55))
+_names = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=12))
+
+
+@st.composite
+def closed_books(draw):
+    """Energy frames of any size and with any names whose books close."""
+    zones = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(ZONE_NAMES),
+                st.sampled_from(["0", "1"]),
+                st.sampled_from(["rapl-sysfs", 'r"\\']),
+            ),
+            max_size=6,
+            unique=True,
+        )
+    )
+    columns = st.lists(_amounts, min_size=len(zones), max_size=len(zones))
+    idle_policy = draw(st.sampled_from(["node", "even", "usage"]))
+    # What another policy gave out earlier stays in the totals
+    idle = columns if idle_policy != "node" or draw(st.booleans()) else st.just([0] * len(zones))
+    ids = st.one_of(
+        st.sampled_from(["system_processes", "kernel_processes", "unknown_processes", "3f2a"]), _names
+    )
+    containers = draw(st.lists(st.tuples(ids, _names, _names, _amounts, columns, idle), max_size=4))
+    processes = []
+    if containers:
+        rows = st.integers(0, len(containers) - 1)
+        # Few pids and starts, so that pids are used again
+        process = st.tuples(rows, st.integers(1, 3), st.integers(0, 2), _names, _amounts, columns, idle)
+        processes = draw(st.lists(process, max_size=8))
+    unattributed = []
+    if zones:
+        lost = st.tuples(
+            st.integers(0, len(zones) - 1),
+            st.sampled_from(["dynamic", "idle"]),
+            st.sampled_from(["idle_policy", "probe_gap"]),
+            _amounts,
+        )
+        unattributed = draw(st.lists(lost, max_size=6))
+    return books(zones, containers, processes, unattributed, idle_policy=idle_policy)

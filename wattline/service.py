@@ -256,6 +256,8 @@ class _Loop:
         self._subscriber.poll(min(wait_ms, _POLL_MAX_MS))
         for frame in self._subscriber.receive():
             stage.on_frame(frame)
+            if not self._schedule.wait_ns(time.monotonic_ns()):
+                break  # a tick is due, and frames may come faster than they are dealt with
         now_ns = time.monotonic_ns()
         if self._schedule.take(now_ns):
             self._subscriber.connect()

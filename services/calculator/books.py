@@ -21,6 +21,7 @@ class Container:
     """
 
     container_id: str
+    number: int  # its place among the containers, in the order in which they appeared
     pod_uid: str = ""
     runtime: str = ""
     departed_cpu_ns: int = 0
@@ -120,6 +121,7 @@ class Books:
         if found is None:
             found = self.containers[container_id] = Container(
                 container_id,
+                len(self.containers),
                 pod_uid,
                 runtime,
                 0,

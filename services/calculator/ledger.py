@@ -8,6 +8,7 @@ from wattline.wire.columns import U32, U64
 from wattline.wire.frames import EnergyUnattributed
 
 from .books import NOBODY, Container, Row, Target
+from .columns import per_zone
 from .idle import Bin, IdlePower
 from .ledger_tables import (
     LEDGER_SCHEMA,
@@ -37,7 +38,6 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
     bins = [(zone, number, seen) for zone in zones for number, seen in sorted(zone.idle_power.bins.items())]
     account = sorted(state.books.unattributed_uj.items())
     usage = state.usage
-    zone_numbers = range(len(zones))
     return LedgerDocument(
         ledger_schema=LEDGER_SCHEMA,
         node=node,
@@ -81,17 +81,15 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
             pod_uid=[container.pod_uid for container in containers],
             runtime=[container.runtime for container in containers],
             departed_cpu_ns=U64(container.departed_cpu_ns for container in containers),
-            departed_dynamic_uj=[
-                U64(c.departed_dynamic_uj[zone] for c in containers) for zone in zone_numbers
-            ],
-            departed_idle_uj=[U64(c.departed_idle_uj[zone] for c in containers) for zone in zone_numbers],
+            departed_dynamic_uj=per_zone([c.departed_dynamic_uj for c in containers], len(zones)),
+            departed_idle_uj=per_zone([c.departed_idle_uj for c in containers], len(zones)),
         ),
-        rows=_rows_table(rows, {c.container_id: number for number, c in enumerate(containers)}, len(zones)),
+        rows=_rows_table(rows, len(zones)),
         raw_processes=RawProcessesTable(
-            cgroup_id=U64(key[0] for key in usage.processes),
-            pid=U32(key[1] for key in usage.processes),
-            start_ticks=U64(key[2] for key in usage.processes),
-            cpu_ns=U64(usage.processes.values()),
+            cgroup_id=U64([key[0] for key in usage.processes]),
+            pid=U32([key[1] for key in usage.processes]),
+            start_ticks=U64([key[2] for key in usage.processes]),
+            cpu_ns=U64(list(usage.processes.values())),
         ),
         raw_cgroups=RawCgroupsTable(
             cgroup_id=U64(usage.cgroups.keys()),
@@ -104,24 +102,23 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
             gap=[window.gap for window in state.timeline.windows],
             capacity_ns=U64(window.capacity_ns for window in state.timeline.windows),
         ),
-        window_use=_window_use_table(state.timeline, containers, rows),
+        window_use=_window_use_table(state.timeline, rows),
     )
 
 
-def _rows_table(rows: list[Row], container_rows: dict[str, int], zone_count: int) -> RowsTable:
+def _rows_table(rows: list[Row], zone_count: int) -> RowsTable:
     return RowsTable(
-        container_row=U32(container_rows[row.container.container_id] for row in rows),
-        cgroup_id=U64(row.key[0] for row in rows),
-        pid=U32(row.key[1] for row in rows),
-        start_ticks=U64(row.key[2] for row in rows),
-        cpu_ns=U64(row.cpu_ns for row in rows),
-        dynamic_uj=[U64(row.dynamic_uj[zone] for row in rows) for zone in range(zone_count)],
-        idle_uj=[U64(row.idle_uj[zone] for row in rows) for zone in range(zone_count)],
+        container_row=U32([row.container.number for row in rows]),
+        cgroup_id=U64([row.key[0] for row in rows]),
+        pid=U32([row.key[1] for row in rows]),
+        start_ticks=U64([row.key[2] for row in rows]),
+        cpu_ns=U64([row.cpu_ns for row in rows]),
+        dynamic_uj=per_zone([row.dynamic_uj for row in rows], zone_count),
+        idle_uj=per_zone([row.idle_uj for row in rows], zone_count),
     )
 
 
-def _window_use_table(timeline: Timeline, containers: list[Container], rows: list[Row]) -> WindowUseTable:
-    container_rows = {container.container_id: number for number, container in enumerate(containers)}
+def _window_use_table(timeline: Timeline, rows: list[Row]) -> WindowUseTable:
     row_numbers = {row: number for number, row in enumerate(rows)}
     window_row, container_row, row_number, used = U32(), U32(), U32(), U64()
     for number, window in enumerate(timeline.windows):
@@ -129,9 +126,7 @@ def _window_use_table(timeline: Timeline, containers: list[Container], rows: lis
             window_row.append(number)
             used.append(used_ns)
             container = target.container if isinstance(target, Row) else target
-            container_row.append(
-                container_rows[container.container_id] if isinstance(container, Container) else NO_ROW
-            )
+            container_row.append(container.number if isinstance(container, Container) else NO_ROW)
             row_number.append(row_numbers.get(target, NO_ROW) if isinstance(target, Row) else NO_ROW)
     return WindowUseTable(window_row=window_row, container_row=container_row, row=row_number, used_ns=used)
 
@@ -189,6 +184,7 @@ def _containers_from(table: ContainersTable) -> list[Container]:
     return [
         Container(
             table.container_id[number],
+            number,
             table.pod_uid[number],
             table.runtime[number],
             table.departed_cpu_ns[number],

@@ -89,6 +89,11 @@ class Runtime:
         self._seq[frame_type.topic] += 1
         self._publisher.publish(frame, is_state=is_state)  # type: ignore[arg-type]
 
+    def count(self, event: str, cause: object, **fields: object) -> None:
+        """Something went wrong that does not end the service: into the log, and into its status."""
+        self.errors[event] = self.errors.get(event, 0) + 1
+        self.log.warning(event, cause=cause, **fields)
+
     @property
     def frames_sent(self) -> int:
         """Since the start of this run."""
@@ -169,33 +174,32 @@ def _prctl(option: int, value: int) -> None:
 
 
 class _Loop:
-    """One run of a service."""
+    """One service in one process: first perhaps a standby, then one run."""
 
     def __init__(
         self, service: str, settings: CommonSettings, log: Log, topics: Sequence[str], phase_ratio: float
     ) -> None:
+        self._service = service
         self._settings = settings
         self._log = log
         self._topics = topics
-        self._runtime = Runtime(service, settings, log)
         self._schedule = Schedule(settings.interval_ns, round(settings.interval_ns * phase_ratio))
-        self._subscriber: Subscriber | None = None
         self._stopping = False
 
     def run(self, build: Build[Any]) -> int:
-        directory = self._runtime.directory
+        directory = ServiceDirectory(self._settings.run, self._service)
         directory.prepare()
         wakeup, wakeup_writer = socket.socketpair()
         with wakeup, wakeup_writer, Lock(directory.lock) as lock:
             self._catch_signals(wakeup, wakeup_writer)
-            self._subscriber = Subscriber(self._settings.run, self._topics, wakeup.fileno())
-            with self._subscriber:
-                if self._wait_for(lock):
-                    directory.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
-                    try:
-                        self._serve(build)
-                    finally:
-                        directory.pid.unlink(missing_ok=True)
+            if not self._wait_for(lock, directory):
+                return 0
+            directory.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
+            try:
+                with Subscriber(self._settings.run, self._topics, wakeup.fileno()) as subscriber:
+                    self._serve(build, subscriber)
+            finally:
+                directory.pid.unlink(missing_ok=True)
         return 0
 
     def _catch_signals(self, wakeup: socket.socket, writer: socket.socket) -> None:
@@ -208,22 +212,21 @@ class _Loop:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
 
-    def _wait_for(self, lock: Lock) -> bool:
+    def _wait_for(self, lock: Lock, directory: ServiceDirectory) -> bool:
         """Hold the lock, waiting as a standby while another has it; False if told to stop meanwhile."""
-        assert self._subscriber is not None
         while not self._stopping:
             if lock.acquire():
                 return True
             self._log.warning(
                 "waiting",
-                cause=f"another {self._runtime.service} holds {self._runtime.directory.lock}",
-                holder_pid=lock_holder(self._runtime.directory.lock),
+                cause=f"another {self._service} holds {directory.lock}",
+                holder_pid=lock_holder(directory.lock),
             )
             time.sleep(_LOCK_RETRY_MS / 1000)
         return False
 
-    def _serve(self, build: Build[Any]) -> None:
-        runtime, log = self._runtime, self._log
+    def _serve(self, build: Build[Any], subscriber: Subscriber) -> None:
+        runtime, log = Runtime(self._service, self._settings, self._log), self._log
         stage: Stage | None = None
         try:
             stage = build(self._settings, runtime)
@@ -231,16 +234,16 @@ class _Loop:
             self._schedule.start(time.monotonic_ns())
             while not self._stopping:
                 try:
-                    self._iterate(stage)
+                    self._iterate(stage, runtime, subscriber)
                 except Gone:
                     continue
                 except Retry as error:
-                    self._count("retry", error)
+                    runtime.count("retry", error)
                 except Fatal:
                     raise
                 except Exception as error:  # noqa: BLE001 the one broad except: around one iteration
                     where = traceback.extract_tb(error.__traceback__)[-1]
-                    self._count(
+                    runtime.count(
                         "unexpected",
                         f"{type(error).__name__}: {error} (at {Path(where.filename).name}:{where.lineno})",
                     )
@@ -250,46 +253,40 @@ class _Loop:
             log.info("stopped", frames_sent=runtime.frames_sent)
             runtime.close()
 
-    def _iterate(self, stage: Stage) -> None:
-        assert self._subscriber is not None
+    def _iterate(self, stage: Stage, runtime: Runtime, subscriber: Subscriber) -> None:
         wait_ms = -(-self._schedule.wait_ns(time.monotonic_ns()) // 1_000_000)
-        self._subscriber.poll(min(wait_ms, _POLL_MAX_MS))
-        for frame in self._subscriber.receive():
+        subscriber.poll(min(wait_ms, _POLL_MAX_MS))
+        for frame in subscriber.receive(newest_only=True):
             stage.on_frame(frame)
             if not self._schedule.wait_ns(time.monotonic_ns()):
                 break  # a tick is due, and frames may come faster than they are dealt with
         now_ns = time.monotonic_ns()
         if self._schedule.take(now_ns):
-            self._subscriber.connect()
-            for service, distrust in self._subscriber.distrusted.items():
+            subscriber.connect()
+            for service, distrust in subscriber.distrusted.items():
                 self._log.warning("distrusted", cause=distrust, stream=service)
             try:
                 stage.on_tick(now_ns)
             finally:
-                self._publish_status()
+                _publish_status(runtime, subscriber, self._schedule.late_ticks)
 
-    def _count(self, event: str, cause: object) -> None:
-        self._runtime.errors[event] = self._runtime.errors.get(event, 0) + 1
-        self._log.warning(event, cause=cause)
 
-    def _publish_status(self) -> None:
-        assert self._subscriber is not None
-        runtime = self._runtime
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        runtime.publish(
-            Status,
-            epoch=runtime.started_ns,
-            mono_ns=time.monotonic_ns(),
-            is_state=runtime.service == "exporter",  # it publishes nothing else
-            service=runtime.service,
-            version=__version__,
-            pid=os.getpid(),
-            cpu_ns=time.process_time_ns() + round((children.ru_utime + children.ru_stime) * 1e9),
-            memory_bytes=pages * resource.getpagesize(),
-            frames_sent=runtime.frames_sent,
-            late_ticks=self._schedule.late_ticks,
-            frames_lost=self._subscriber.lost,
-            frames_refused=self._subscriber.refused,
-            errors=runtime.errors,
-        )
+def _publish_status(runtime: Runtime, subscriber: Subscriber, late_ticks: int) -> None:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    runtime.publish(
+        Status,
+        epoch=runtime.started_ns,
+        mono_ns=time.monotonic_ns(),
+        is_state=runtime.service == "exporter",  # it publishes nothing else
+        service=runtime.service,
+        version=__version__,
+        pid=os.getpid(),
+        cpu_ns=time.process_time_ns() + round((children.ru_utime + children.ru_stime) * 1e9),
+        memory_bytes=pages * resource.getpagesize(),
+        frames_sent=runtime.frames_sent,
+        late_ticks=late_ticks,
+        frames_lost=subscriber.lost,
+        frames_refused=subscriber.refused,
+        errors=runtime.errors,
+    )

@@ -40,7 +40,7 @@ class CalculatorStage:
     def on_frame(self, frame: AnyFrame) -> None:
         """Take any of the three streams."""
         if frame.boot_id != self._runtime.boot_id or frame.node != self._runtime.node:
-            self._count(
+            self._runtime.count(
                 "foreign_frame", f"{frame.topic} of node {frame.node!r}, expected {self._runtime.node!r}"
             )
             return
@@ -53,7 +53,7 @@ class CalculatorStage:
         elif isinstance(frame, Power):
             self._sources["power"] = frame.sources
             if refused := self._state.take_power(frame):
-                self._count("energy_fell", f"{refused} readings below an earlier one of their epoch")
+                self._runtime.count("energy_fell", f"{refused} readings below an earlier one of their epoch")
         self._advance()
 
     def on_tick(self, now_ns: int) -> None:
@@ -94,7 +94,3 @@ class CalculatorStage:
             sources=[source for _service, sources in sorted(self._sources.items()) for source in sources],
             **energy_tables(self._state.zones, self._state.books, self._names),
         )
-
-    def _count(self, event: str, cause: str) -> None:
-        self._runtime.errors[event] = self._runtime.errors.get(event, 0) + 1
-        self._runtime.log.warning(event, cause=cause)

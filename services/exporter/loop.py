@@ -34,9 +34,14 @@ class ExporterStage:
     def on_frame(self, frame: AnyFrame) -> None:
         """Keep it as the newest of its stream, and let the next scrape show it."""
         if frame.boot_id != self._runtime.boot_id:
-            self._refuse(f"{frame.topic} of {frame.producer} is of another boot, whose clock is not ours")
+            self._runtime.count(
+                "frame_refused",
+                f"{frame.topic} of {frame.producer} is of another boot, whose clock is not ours",
+            )
         elif isinstance(frame, Energy) and (zone := _impossible_zone(frame)):
-            self._refuse(f"energy: idle is above measured in zone {zone}: a bug in the calculator")
+            self._runtime.count(
+                "frame_refused", f"energy: idle is above measured in zone {zone}: a bug in the calculator"
+            )
         else:
             self._inputs = self._inputs.with_frame(frame)
             self._snapshots.offer(self._inputs)
@@ -45,8 +50,7 @@ class ExporterStage:
         """Say whether readiness has changed; pass on what went wrong in the server's threads."""
         self._say_readiness(why_not_ready(self._inputs.energy, now_ns))
         for cause in self._server.take_errors():
-            self._runtime.log.warning("request_failed", cause=cause)
-            self._count("request_failed")
+            self._runtime.count("request_failed", cause)
         if not self._server.alive:
             raise Fatal("the HTTP server's thread has ended")
 
@@ -65,13 +69,6 @@ class ExporterStage:
                 self._runtime.log.warning("not_ready", cause=reason)
             else:
                 self._runtime.log.info("ready")
-
-    def _refuse(self, cause: str) -> None:
-        self._runtime.log.warning("frame_refused", cause=cause)
-        self._count("frame_refused")
-
-    def _count(self, event: str) -> None:
-        self._runtime.errors[event] = self._runtime.errors.get(event, 0) + 1
 
 
 def _impossible_zone(energy: Energy) -> str:

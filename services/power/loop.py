@@ -7,7 +7,7 @@ from wattline.service import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Power
 
 from .settings import PowerSettings
-from .source import Former, Note, table
+from .source import Former, table
 from .sources import choose
 
 
@@ -40,15 +40,11 @@ class PowerStage:
             sources=[*self._passed_over, readings.state],
         )
         for note in readings.notes:
-            self._count(note)
+            self._runtime.count(note.event, note.cause, **note.fields)
 
     def close(self) -> None:
         """Close the meter."""
         self._source.close()
-
-    def _count(self, note: Note) -> None:
-        self._runtime.errors[note.event] = self._runtime.errors.get(note.event, 0) + 1
-        self._runtime.log.warning(note.event, cause=note.cause, **note.fields)
 
     def _log_start(self) -> None:
         log, zones = self._runtime.log, self._source.zones

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ import pytest
 from services.exporter.loop import ExporterStage
 from services.exporter.settings import ExporterSettings
 from wattline.log import Log
+from wattline.service import Runtime
 from wattline.wire.bus import Publisher
 from wattline.wire.frames import Energy
 from wattline.wire.rundir import ServiceDirectory
@@ -40,8 +42,9 @@ def get(address, path):
 
 @pytest.fixture
 def runtime():
-    log = Log("exporter", stream=io.StringIO())
-    return SimpleNamespace(log=log, boot_id=BOOT_ID, errors={})
+    fake = SimpleNamespace(log=Log("exporter", stream=io.StringIO()), boot_id=BOOT_ID, errors={})
+    fake.count = partial(Runtime.count, fake)
+    return fake
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wattline.log import Log
+from wattline.service import Runtime
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import Activity, ActivityCgroups, ActivityProcesses, AnyFrame, Cpus, Frame
 
@@ -72,6 +73,8 @@ class FakeRuntime:
 
     def __post_init__(self):
         self.log = Log("power", stream=self.text)
+
+    count = Runtime.count
 
     def previous(self) -> AnyFrame | None:
         return self.last

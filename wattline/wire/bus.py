@@ -4,6 +4,7 @@
 import contextlib
 import os
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
@@ -104,6 +105,7 @@ class Subscriber:
             services.update(SERVICES)
         self._waiting = {service: ServiceDirectory(run, service) for service in sorted(services)}
         self._catch_up: list[AnyFrame] = []
+        self._messages: deque[list[bytes]] = deque()  # taken from the socket, not looked at yet
         self._order = StreamOrder()
         self._wakeup_descriptor = wakeup_descriptor
         self._poller = zmq.Poller()
@@ -150,23 +152,31 @@ class Subscriber:
 
     def poll(self, timeout_ms: int) -> None:
         """Wait for a frame, for the wakeup descriptor, or for the time to pass."""
-        if not self._catch_up:
+        if not self._catch_up and not self._messages:
             # Interrupted by a signal: as good as a wake-up.
             with contextlib.suppress(InterruptedError):
                 self._poller.poll(max(0, timeout_ms))
 
-    def receive(self) -> Iterator[AnyFrame]:
-        """What has arrived by now. Bad frames are counted in `refused` by reason, and passed over."""
+    def receive(self, *, newest_only: bool = False) -> Iterator[AnyFrame]:
+        """What has arrived by now. Bad frames are counted in `refused` by reason, and passed over.
+
+        With `newest_only`, frames of a topic that a newer one has caught up with are passed over (they count
+        as lost): frames are cumulative, so who is behind gains by it. `status` has many publishers and is
+        given whole.
+        """
         while self._catch_up:
             frame = self._catch_up.pop(0)
             if self._order.admit(frame):
                 yield frame
-        # Bounded: a publisher faster than we are must not keep us here for ever.
-        for _message in range(HIGH_WATER_MARK * len(SERVICES)):
-            try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+        self._take_messages()
+        while self._messages:
+            parts = self._messages.popleft()
+            if (
+                newest_only
+                and parts[0] != b"status"
+                and any(parts[0] == later[0] for later in self._messages)
+            ):
+                continue
             try:
                 decoded = _decode_message(parts)
             except FrameError as error:
@@ -174,6 +184,14 @@ class Subscriber:
                 continue
             if self._order.admit(decoded):
                 yield decoded
+
+    def _take_messages(self) -> None:
+        # Bounded: a publisher faster than we are must not keep us here for ever.
+        while len(self._messages) < HIGH_WATER_MARK * len(SERVICES):
+            try:
+                self._messages.append(self._socket.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
 
     def _return_to_dropped(self) -> None:
         """Connect again where ZeroMQ may not.

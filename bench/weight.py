@@ -61,7 +61,7 @@ def case(interval_s: float, waking: int, seconds: float) -> None:
             time.sleep(seconds)
             used = {name: cpu_s(pid) - before[name] for name, pid in pids.items()}
             minutes = (time.monotonic() - begun) / 60
-            processes = sum(name.isdecimal() for name in os.listdir("/proc"))
+            processes = sum(path.name.isdecimal() for path in Path("/proc").iterdir())
             print(f"\n{processes} processes, interval {interval_s:g} s, over {minutes * 60:.0f} s:")
             print(f"  {'stage':12}{'RSS MB':>8}{'PSS MB':>8}{'CPU s/min':>11}")
             sums = [0.0, 0.0, 0.0]

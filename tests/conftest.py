@@ -57,13 +57,15 @@ def run_directory() -> Iterator[Path]:
     """A WATTLINE_RUN of our own, in shared memory and with a path short enough for sockets."""
     path = Path(tempfile.mkdtemp(prefix="wl-", dir="/dev/shm"))
     path.chmod(0o755)
-    yield path
-    deadline_s = time.monotonic() + _GRACE_S
-    while bound := _bound_sockets(path):
-        if time.monotonic() > deadline_s:
-            pytest.fail(f"sockets left open: {bound}")
-        time.sleep(0.02)
-    shutil.rmtree(path)
+    try:
+        yield path
+        deadline_s = time.monotonic() + _GRACE_S
+        while bound := _bound_sockets(path):
+            if time.monotonic() > deadline_s:
+                pytest.fail(f"sockets left open: {bound}")
+            time.sleep(0.02)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

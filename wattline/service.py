@@ -82,7 +82,7 @@ class Runtime:
             run=self.started_ns,
             seq=self._seq.setdefault(frame_type.topic, 0),
             mono_ns=mono_ns,
-            unix_ns=time.time_ns(),
+            unix_ns=time.time_ns() - (time.monotonic_ns() - mono_ns),
             interval_ns=self.interval_ns,
             **fields,
         )
@@ -155,6 +155,9 @@ def drop_privileges(user: str) -> None:
     os.setresgid(gid, gid, gid)
     if uid:
         os.setresuid(uid, uid, uid)
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
+        # The number -1 (4294967295) means "leave it as it is" to the kernel.
+        raise Fatal(f"--user {user}: the kernel did not take it, expected an ordinary number", Fatal.SETTINGS)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     os.umask(0o027)
 
@@ -248,10 +251,12 @@ class _Loop:
                         f"{type(error).__name__}: {error} (at {Path(where.filename).name}:{where.lineno})",
                     )
         finally:
-            if stage is not None:
-                stage.close()
-            log.info("stopped", frames_sent=runtime.frames_sent)
-            runtime.close()
+            try:
+                if stage is not None:
+                    stage.close()
+            finally:
+                log.info("stopped", frames_sent=runtime.frames_sent)
+                runtime.close()
 
     def _iterate(self, stage: Stage, runtime: Runtime, subscriber: Subscriber) -> None:
         wait_ms = -(-self._schedule.wait_ns(time.monotonic_ns()) // 1_000_000)

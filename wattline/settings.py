@@ -25,6 +25,7 @@ CONFIG_VARIABLE = "WATTLINE_CONFIG"
 COMMON_FLAGS = (
     "The services' common flags and variables are understood too: --run (WATTLINE_RUN) says where they meet."
 )
+_TABLES = (*SERVICES, "up")
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
 
 # Variables of all services together: one service's environment may hold another's settings, and a service
@@ -147,17 +148,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def load(
-    settings_type: type[SettingsT], service: str, argv: Sequence[str], environ: Mapping[str, str]
+    settings_type: type[SettingsT],
+    service: str,
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    borrowed_table: str = "",
 ) -> tuple[SettingsT, list[str]]:
     """(the settings, warnings about variables that nobody knows).
 
+    `borrowed_table`: a command that needs some settings of a service finds them in that one's table.
     Raises Fatal(SETTINGS) saying which setting, from where, expected, got. A wrong flag ends in argparse's
     own way: usage and exit code 2.
     """
     known = settings_of(settings_type)
     flags = vars(_parser(service, settings_type, known).parse_args(argv))
     config = flags.pop("config", None) or environ.get(CONFIG_VARIABLE)
-    from_file = _from_file(Path(config), service, known) if config else {}
+    from_file = _from_file(Path(config), service, known, borrowed_table) if config else {}
     values: dict[str, Any] = {}
     for setting in known:
         for origin, value in (
@@ -220,24 +226,26 @@ def _to_path(kind: type, value: object) -> object:
     return Path(value)
 
 
-def _from_file(path: Path, service: str, known: Sequence[Setting]) -> dict[str, Any]:
+def _from_file(path: Path, service: str, known: Sequence[Setting], borrowed_table: str) -> dict[str, Any]:
     """The values for one service: the common ones at the top, then those of its own table."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Fatal(f"settings file {path}: {error}", Fatal.SETTINGS) from None
     common = {setting.name for setting in settings_of(CommonSettings)}
-    top = {name: value for name, value in document.items() if name not in SERVICES}
-    for name in SERVICES:
+    top = {name: value for name, value in document.items() if name not in _TABLES}
+    for name in _TABLES:
         if not isinstance(document.get(name, {}), dict):
             raise Fatal(f"settings file {path}: expected a table [{name}], got a value", Fatal.SETTINGS)
     own = _flatten(document.get(service, {}))
     for where, table, allowed in (("", top, common), (f"[{service}] ", own, {s.name for s in known})):
         for name in table:
             if name not in allowed:
-                hint = nearest(name, allowed | (set() if where else set(SERVICES)))
+                hint = nearest(name, allowed | (set() if where else set(_TABLES)))
                 raise Fatal(f"settings file {path}: unknown key {where}{name}{hint}", Fatal.SETTINGS)
-    return {**top, **own}
+    wanted = {setting.name for setting in known}
+    borrowed = _flatten(document.get(borrowed_table, {}))
+    return {**top, **{name: value for name, value in borrowed.items() if name in wanted}, **own}
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,7 +34,7 @@ class DownSettings(CommonSettings, kw_only=True, frozen=True):
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0 if nothing is left."""
-    settings, _warnings = load(DownSettings, "down", arguments, os.environ)
+    settings, _warnings = load(DownSettings, "down", arguments, os.environ, borrowed_table="probe")
     run = settings.run
     if run.exists() and run.lstat().st_uid not in (0, os.geteuid()):
         raise Fatal(f"{run} belongs to uid {run.lstat().st_uid}: not ours to clean", Fatal.PERMISSION)

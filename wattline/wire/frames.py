@@ -72,8 +72,8 @@ class Frame(_Safe, kw_only=True):
 
     `epoch` changes only when the producer's counters begin again (CLOCK_MONOTONIC of that moment), `run` at
     each start of the producer, `seq` counts the frames of one topic in a run, from 0. `mono_ns` is
-    CLOCK_MONOTONIC at the sampling instant; `unix_ns` is for people only. `interval_ns` is how often to
-    expect such frames.
+    CLOCK_MONOTONIC at the sampling instant; `unix_ns` is the same instant on the wall clock, for people.
+    `interval_ns` is how often to expect such frames.
     """
 
     topic: ClassVar[str]

@@ -1,0 +1,428 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the frame fixtures: `python tests/wire/make_fixtures.py`. The same bytes each time.
+
+It packs plain maps with msgpack, as a publisher in another language would, and uses none of our code: so
+the fixtures hold what schema 1 was when it was published, whatever becomes of the code. Add files; never
+change or remove a published one.
+"""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+HERE = Path(__file__).parent / "fixtures"
+WIDTHS = {"u8": "B", "u32": "I", "u64": "Q"}
+U64_MAX = 2**64 - 1
+
+
+def column(dtype: str, *values: int) -> list[Any]:
+    """[dtype, little-endian bytes]."""
+    return [dtype, struct.pack(f"<{len(values)}{WIDTHS[dtype]}", *values)]
+
+
+def u8(*values: int) -> list[Any]:
+    return column("u8", *values)
+
+
+def u32(*values: int) -> list[Any]:
+    return column("u32", *values)
+
+
+def u64(*values: int) -> list[Any]:
+    return column("u64", *values)
+
+
+HEADER = {
+    "schema": 1,
+    "node": "node-7",
+    "boot_id": "0b8f5a3e-6f1c-4c3b-9d7e-1f2a3b4c5d6e",
+    "epoch": 1_000_000_000,
+    "run": 2_000_000_000,
+    "seq": 3,
+    "mono_ns": 5_000_000_000,
+    "unix_ns": 1_700_000_000_000_000_000,
+    "interval_ns": 1_000_000_000,
+}
+SOURCES = [
+    {"name": "rapl_sysfs", "up": True, "reason": ""},
+    {"name": "redfish", "up": False, "reason": "timed out after 5 s"},
+]
+
+ACTIVITY = {
+    **HEADER,
+    "topic": "activity",
+    "producer": "probe",
+    "source": "ebpf",
+    "skew_ns": 21_000,
+    "cpus": {
+        "cpu": u32(0, 1),
+        "start_mono_ns": u64(1_000_000_000, 1_000_000_100),
+        "stamp_mono_ns": u64(5_000_000_000, 4_999_979_000),
+        "idle_ns": u64(3_000_000_000, 3_500_000_000),
+        "lost_ns": u64(0, 0),
+    },
+    "cgroups": {"cgroup_id": u64(1, 1355), "cpu_ns": u64(400_000_000, 1_099_978_900)},
+    "processes": {
+        "cgroup_id": u64(1, 1, 1355),
+        "pid": u32(2, 917, 918),
+        "start_ticks": u64(0, 301, 305),
+        "flags": u8(1, 0, 2),
+        "cpu_ns": u64(100_000_000, 300_000_000, 1_099_978_900),
+        "comm": ["kthreadd", "sshd", "stress-ng"],
+    },
+    "losses": {"process_table_full": 2},
+    "sources": [{"name": "ebpf", "up": True, "reason": ""}],
+}
+NO_ACTIVITY = {
+    "cpus": {
+        "cpu": u32(),
+        "start_mono_ns": u64(),
+        "stamp_mono_ns": u64(),
+        "idle_ns": u64(),
+        "lost_ns": u64(),
+    },
+    "cgroups": {"cgroup_id": u64(), "cpu_ns": u64()},
+    "processes": {
+        "cgroup_id": u64(),
+        "pid": u32(),
+        "start_ticks": u64(),
+        "flags": u8(),
+        "cpu_ns": u64(),
+        "comm": [],
+    },
+}
+
+ZONES = {
+    "zone": ["package", "dram"],
+    "index": ["0", "0"],
+    "source": ["rapl_sysfs", "rapl_sysfs"],
+    "provenance": ["measured", "measured"],
+    "model": ["", ""],
+    "error_ratio_ppm": u32(0, 0),
+    "mono_ns": u64(4_999_900_000, 4_999_950_000),
+    "energy_uj": u64(123_456_789, 23_456_789),
+    "raw": u64(262_143_000_000, 17),
+    "raw_range": u64(262_143_328_850, 65_712_999_613),
+    "raw_epoch": u64(1_000_000_000, 1_000_000_000),
+    "gaps": u32(0, 1),
+}
+NO_ZONES = {
+    "zone": [],
+    "index": [],
+    "source": [],
+    "provenance": [],
+    "model": [],
+    "error_ratio_ppm": u32(),
+    "mono_ns": u64(),
+    "energy_uj": u64(),
+    "raw": u64(),
+    "raw_range": u64(),
+    "raw_epoch": u64(),
+    "gaps": u32(),
+}
+POWER = {**HEADER, "topic": "power", "producer": "power", "zones": ZONES, "sources": SOURCES}
+
+METADATA = {
+    **HEADER,
+    "topic": "metadata",
+    "producer": "metadata",
+    "covers_epoch": 1_000_000_000,
+    "covers_mono_ns": 4_000_000_000,
+    "cgroups": {
+        "cgroup_id": u64(1, 1355),
+        "path": ["/", "/kubepods.slice/kubepods-pod1.slice/cri-containerd-ab12.scope"],
+        "container_id": ["", "ab12"],
+        "runtime": ["", "containerd"],
+        "pod_uid": ["", "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"],
+    },
+    "processes": {
+        "pid": u32(2, 917),
+        "start_ticks": u64(0, 301),
+        "kernel": u8(1, 0),
+        "comm": ["kthreadd", "sshd"],
+    },
+    "sources": [{"name": "cgroups", "up": True, "reason": ""}],
+}
+NO_METADATA = {
+    "cgroups": {"cgroup_id": u64(), "path": [], "container_id": [], "runtime": [], "pod_uid": []},
+    "processes": {"pid": u32(), "start_ticks": u64(), "kernel": u8(), "comm": []},
+}
+
+ENERGY = {
+    **HEADER,
+    "topic": "energy",
+    "producer": "calculator",
+    "idle_policy": "node",
+    "activity_epoch": 1_000_000_000,
+    "activity_mono_ns": 4_999_000_000,
+    "zones": {
+        "zone": ["package", "dram"],
+        "index": ["0", "0"],
+        "source": ["rapl_sysfs", "rapl_sysfs"],
+        "provenance": ["measured", "measured"],
+        "model": ["", ""],
+        "error_ratio_ppm": u32(0, 0),
+        "watermark_mono_ns": u64(4_999_000_000, 4_998_000_000),
+        "measured_uj": u64(100_000_000, 20_000_000),
+        "idle_uj": u64(60_000_000, 15_000_000),
+        "idle_power_uw": u64(15_000_000, 3_750_000),
+        "gaps": u32(0, 1),
+    },
+    "unattributed": {
+        "zone_row": u32(0, 1, 1),
+        "mode": ["idle", "idle", "dynamic"],
+        "reason": ["idle_policy", "idle_policy", "probe_gap"],
+        "energy_uj": u64(60_000_000, 15_000_000, 1_000),
+    },
+    "containers": {
+        "container_id": ["system_processes", "ab12"],
+        "pod_uid": ["", "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"],
+        "runtime": ["", "containerd"],
+        "cpu_ns": u64(300_000_000, 1_099_978_900),
+        "departed_cpu_ns": u64(0, 99_978_900),
+        "dynamic_uj": [u64(10_000_000, 30_000_000), u64(999_000, 4_000_000)],
+        "idle_uj": [u64(0, 0), u64(0, 0)],
+        "departed_dynamic_uj": [u64(0, 3_000_000), u64(0, 400_000)],
+        "departed_idle_uj": [u64(0, 0), u64(0, 0)],
+    },
+    "processes": {
+        "container_row": u32(0, 1),
+        "cgroup_id": u64(1, 1355),
+        "pid": u32(917, 918),
+        "start_ticks": u64(301, 305),
+        "comm": ["sshd", "stress-ng"],
+        "cpu_ns": u64(300_000_000, 1_000_000_000),
+        "dynamic_uj": [u64(10_000_000, 27_000_000), u64(999_000, 3_600_000)],
+        "idle_uj": [u64(0, 0), u64(0, 0)],
+    },
+    "sources": SOURCES,
+}
+NO_ENERGY = {
+    "zones": {
+        "zone": [],
+        "index": [],
+        "source": [],
+        "provenance": [],
+        "model": [],
+        "error_ratio_ppm": u32(),
+        "watermark_mono_ns": u64(),
+        "measured_uj": u64(),
+        "idle_uj": u64(),
+        "idle_power_uw": u64(),
+        "gaps": u32(),
+    },
+    "unattributed": {"zone_row": u32(), "mode": [], "reason": [], "energy_uj": u64()},
+    "containers": {
+        "container_id": [],
+        "pod_uid": [],
+        "runtime": [],
+        "cpu_ns": u64(),
+        "departed_cpu_ns": u64(),
+        "dynamic_uj": [],
+        "idle_uj": [],
+        "departed_dynamic_uj": [],
+        "departed_idle_uj": [],
+    },
+    "processes": {
+        "container_row": u32(),
+        "cgroup_id": u64(),
+        "pid": u32(),
+        "start_ticks": u64(),
+        "comm": [],
+        "cpu_ns": u64(),
+        "dynamic_uj": [],
+        "idle_uj": [],
+    },
+}
+
+STATUS = {
+    **HEADER,
+    "topic": "status",
+    "producer": "power",
+    "service": "power",
+    "version": "0.1.0",
+    "pid": 4711,
+    "cpu_ns": 250_000_000,
+    "memory_bytes": 19_000_000,
+    "frames_sent": 8,
+    "late_ticks": 1,
+    "frames_lost": {"activity": 2},
+    "frames_refused": {"newer_schema": 1},
+    "errors": {"retry": 3},
+}
+
+
+def changed(frame: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """The frame with other fields; `...` takes one away, a map changes the fields of a table."""
+    result = dict(frame)
+    for name, value in fields.items():
+        if value is ...:
+            del result[name]
+        elif isinstance(value, dict) and isinstance(frame.get(name), dict):
+            result[name] = changed(frame[name], **value)
+        else:
+            result[name] = value
+    return result
+
+
+def optional_left_out(frame: dict[str, Any]) -> dict[str, Any]:
+    optional = {"sources", "losses", "frames_lost", "frames_refused", "errors"}
+    return {name: value for name, value in frame.items() if name not in optional}
+
+
+VALID = {
+    "activity_full": ACTIVITY,
+    "activity_empty": optional_left_out({**ACTIVITY, **NO_ACTIVITY}),
+    "activity_fields_added": changed(
+        ACTIVITY,
+        temperature_mk=300_000,
+        processes={"numa_node": u32(0, 0, 1)},
+        swap={"nested": [1, [2, {"three": None}]], "ratio": 0.5},
+    ),
+    "activity_names_hostile": changed(
+        ACTIVITY, processes={"comm": ["a\nb", "\x1b[2J", "\u202eexe.txt"]}, node="x\x00\x85\u2028y"
+    ),
+    "activity_losses_names_hostile": changed(ACTIVITY, losses={'a\n"b': 1}),
+    # A str that isn't UTF-8, as a careless publisher sends a process's name.
+    "activity_names_not_utf_8": msgpack.packb(ACTIVITY).replace(b"sshd", b"s\xff\xfed"),
+    "power_full": POWER,
+    "power_empty": optional_left_out({**POWER, "zones": NO_ZONES}),
+    "power_fields_added": changed(POWER, zones={"phase": ["a", "b"]}, rack={"unit": 7}),
+    "power_largest_numbers": changed(
+        POWER,
+        epoch=U64_MAX,
+        run=U64_MAX,
+        seq=U64_MAX,
+        mono_ns=U64_MAX,
+        zones={"energy_uj": u64(U64_MAX, 0), "gaps": u32(2**32 - 1, 0)},
+    ),
+    "metadata_full": METADATA,
+    "metadata_empty": optional_left_out({**METADATA, **NO_METADATA}),
+    "metadata_fields_added": changed(METADATA, cgroups={"owner": ["root", "app"]}, cluster="blue"),
+    "energy_full": ENERGY,
+    "energy_empty": optional_left_out({**ENERGY, **NO_ENERGY}),
+    "energy_zones_without_workloads": {**ENERGY, **NO_ENERGY, "zones": ENERGY["zones"]}
+    | {
+        "containers": changed(
+            NO_ENERGY["containers"],
+            dynamic_uj=[u64(), u64()],
+            idle_uj=[u64(), u64()],
+            departed_dynamic_uj=[u64(), u64()],
+            departed_idle_uj=[u64(), u64()],
+        ),
+        "processes": changed(NO_ENERGY["processes"], dynamic_uj=[u64(), u64()], idle_uj=[u64(), u64()]),
+    },
+    "energy_fields_added": changed(ENERGY, unattributed={"since_mono_ns": u64(1, 2, 3)}, price_ppm=5),
+    "status_full": STATUS,
+    "status_empty": optional_left_out(STATUS),
+    "status_fields_added": changed(STATUS, threads=3),
+}
+
+_POWER_PACKED = msgpack.packb(POWER)
+# A map of one key whose value claims a length far beyond what follows.
+_KEY = b"\x81\xa4node"
+
+INVALID: dict[str, Any] = {
+    "newer_schema__2": changed(POWER, schema=2),
+    "newer_schema__largest": changed(POWER, schema=U64_MAX),
+    "newer_schema__all_else_changed": {"schema": 9, "subject": "power"},
+    "unknown_topic__missing": changed(POWER, topic=...),
+    "unknown_topic__other": changed(POWER, topic="powerful"),
+    "unknown_topic__empty": changed(POWER, topic=""),
+    "unknown_topic__a_list": changed(POWER, topic=["power"]),
+    "wrong_topic__energy_sent_as_power": ENERGY,
+    "wrong_topic__status_sent_as_activity": STATUS,
+    "not_msgpack__empty": b"",
+    "not_msgpack__unused_byte_c1": b"\xc1",
+    "not_msgpack__half": _POWER_PACKED[: len(_POWER_PACKED) // 2],
+    "not_msgpack__last_byte_missing": _POWER_PACKED[:-1],
+    "not_msgpack__a_byte_too_many": _POWER_PACKED + b"\x00",
+    "not_msgpack__two_frames": _POWER_PACKED * 2,
+    "not_msgpack__key_is_a_number": msgpack.packb({**POWER, 5: 1}),
+    "not_msgpack__key_is_a_list": b"\x81\x91\x01\x01",
+    "not_msgpack__arrays_nested_5000_deep": b"\x91" * 5000,
+    "not_msgpack__maps_nested_5000_deep": b"\x81\xa1a" * 5000,
+    "not_msgpack__text_claims_4_gb": _KEY + b"\xdb\xff\xff\xff\xff",
+    "not_msgpack__bytes_claim_4_gb": _KEY + b"\xc6\xff\xff\xff\xff",
+    "not_msgpack__array_claims_4_g_rows": _KEY + b"\xdd\xff\xff\xff\xff",
+    "not_msgpack__arrays_claim_a_million_rows_each": _KEY + b"\xdd\x00\x0f\x42\x40" * 500,
+    "not_msgpack__map_claims_4_g_keys": _KEY + b"\xdf\xff\xff\xff\xff",
+    "not_msgpack__map_of_5000_keys": msgpack.packb({**POWER, "x": {str(key): 0 for key in range(5000)}}),
+    "not_msgpack__text_of_70000_bytes": changed(POWER, node="n" * 70_000),
+    "not_msgpack__extension": _KEY + b"\xd4\x05\x00",
+    "not_msgpack__extension_claims_4_gb": _KEY + b"\xc9\xff\xff\xff\xff\x05",
+    "not_msgpack__timestamp": _KEY + b"\xd6\xff\x00\x00\x00\x01",
+    "not_a_map__array": ["power", 1],
+    "not_a_map__nil": None,
+    "not_a_map__number": 1,
+    "not_a_map__text": "power",
+    "invalid__schema_missing": changed(POWER, schema=...),
+    "invalid__schema_0": changed(POWER, schema=0),
+    "invalid__schema_negative": changed(POWER, schema=-1),
+    "invalid__schema_is_text": changed(POWER, schema="1"),
+    "invalid__seq_missing": changed(POWER, seq=...),
+    "invalid__seq_negative": changed(POWER, seq=-1),
+    "invalid__seq_is_a_float": changed(POWER, seq=1.0),
+    "invalid__seq_is_true": changed(POWER, seq=True),
+    "invalid__mono_ns_negative": changed(POWER, mono_ns=-5),
+    "invalid__epoch_is_nil": changed(POWER, epoch=None),
+    "invalid__node_missing": changed(POWER, node=...),
+    "invalid__node_is_a_number": changed(POWER, node=7),
+    "invalid__node_is_bytes": changed(POWER, node=b"node-7"),
+    "invalid__key_is_bytes": {**POWER, b"extra": 1},
+    "invalid__table_missing": changed(POWER, zones=...),
+    "invalid__table_is_a_list": changed(POWER, zones=[]),
+    "invalid__column_missing": changed(POWER, zones={"raw": ...}),
+    "invalid__column_lengths_differ": changed(POWER, zones={"raw": u64(1, 2, 3)}),
+    "invalid__column_dtype_other": changed(POWER, zones={"raw": u32(1, 2)}),
+    "invalid__column_dtype_unknown": changed(POWER, zones={"raw": ["i64", bytes(16)]}),
+    "invalid__column_dtype_is_a_list": changed(POWER, zones={"raw": [["u64"], bytes(16)]}),
+    "invalid__column_bytes_odd": changed(POWER, zones={"raw": ["u64", bytes(15)]}),
+    "invalid__column_data_is_text": changed(POWER, zones={"raw": ["u64", "0" * 16]}),
+    "invalid__column_is_bytes": changed(POWER, zones={"raw": bytes(16)}),
+    "invalid__column_of_three": changed(POWER, zones={"raw": ["u64", bytes(16), 0]}),
+    "invalid__column_is_plain_numbers": changed(POWER, zones={"raw": [1, 2]}),
+    "invalid__names_too_few": changed(POWER, zones={"model": [""]}),
+    "invalid__names_are_numbers": changed(POWER, zones={"model": [1, 2]}),
+    "invalid__names_are_bytes": changed(POWER, zones={"model": [b"", b""]}),
+    "invalid__sources_are_names": changed(POWER, sources=["rapl_sysfs"]),
+    "invalid__source_without_name": changed(POWER, sources=[{"up": True}]),
+    "invalid__source_up_is_a_number": changed(POWER, sources=[{"name": "rapl_sysfs", "up": 1}]),
+    "invalid__losses_negative": changed(ACTIVITY, losses={"process_table_full": -1}),
+    "invalid__losses_is_a_list": changed(ACTIVITY, losses=[1]),
+    "invalid__skew_negative": changed(ACTIVITY, skew_ns=-1),
+    "invalid__comm_too_many": changed(ACTIVITY, processes={"comm": ["a", "b", "c", "d"]}),
+    "invalid__pid_as_u64": changed(ACTIVITY, processes={"pid": u64(2, 917, 918)}),
+    "invalid__covers_missing": changed(METADATA, covers_mono_ns=...),
+    "invalid__zone_row_out_of_range": changed(ENERGY, unattributed={"zone_row": u32(0, 1, 2)}),
+    "invalid__container_row_out_of_range": changed(ENERGY, processes={"container_row": u32(0, 2)}),
+    "invalid__columns_per_zone_too_few": changed(ENERGY, processes={"idle_uj": [u64(0, 0)]}),
+    "invalid__columns_per_zone_too_many": changed(
+        ENERGY, containers={"idle_uj": [u64(0, 0), u64(0, 0), u64(0, 0)]}
+    ),
+    "invalid__column_per_zone_too_short": changed(ENERGY, containers={"idle_uj": [u64(0), u64(0, 0)]}),
+    "invalid__column_per_zone_flat": changed(ENERGY, containers={"idle_uj": u64(0, 0)}),
+    "invalid__errors_count_is_text": changed(STATUS, errors={"retry": "3"}),
+    "invalid__memory_negative": changed(STATUS, memory_bytes=-1),
+}
+
+
+def packed(content: Any) -> bytes:
+    return content if isinstance(content, bytes) else bytes(msgpack.packb(content))
+
+
+def frames() -> dict[str, bytes]:
+    """Bytes of every fixture by its path below `fixtures`."""
+    return {
+        f"{folder}/{name}.frame": packed(content)
+        for folder, group in (("valid", VALID), ("invalid", INVALID))
+        for name, content in group.items()
+    }
+
+
+if __name__ == "__main__":
+    for path, data in frames().items():
+        (HERE / path).parent.mkdir(parents=True, exist_ok=True)
+        (HERE / path).write_bytes(data)

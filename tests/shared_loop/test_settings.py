@@ -334,7 +334,7 @@ def test_a_name_like_nothing_gets_no_hint():
 
 
 def test_a_command_borrows_from_a_service_table(tmp_path):
-    """`wattline down` finds the pins where the file tells the probe, and leaves the rest of that table alone."""
+    """`wattline down` finds the pins where the file tells the probe; the rest of that table is not for it."""
     file = tmp_path / "wattline.toml"
     file.write_text(
         '[probe]\nprobe.pin-path = "/sys/fs/bpf/elsewhere"\nprobe.keep = true\n[up]\nup.first-id = 5\n'

@@ -46,7 +46,11 @@ class Container:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert self._process.stdout.readline() == "running\n"
+        first = self._process.stdout.readline()
+        if first != "running\n":
+            self._process.kill()
+            rest, _errors = self._process.communicate()
+            raise RuntimeError(f"runc could not start a container: {first}{rest}")
         return self
 
     def __exit__(self, *_exception: object) -> None:

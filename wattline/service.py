@@ -137,7 +137,7 @@ def main(
 
 
 def drop_privileges(user: str) -> None:
-    """Become UID:GID for good, without groups, capabilities or a way back.
+    """Become UID:GID for good, without other groups; unless UID is 0, without capabilities or a way back.
 
     Done by the loaded service rather than at its start, so that the code may lie where only root can read.
     What Python would load later on, it loads now.
@@ -270,6 +270,8 @@ class _Loop:
             subscriber.connect()
             for service, distrust in subscriber.distrusted.items():
                 self._log.warning("distrusted", cause=distrust, stream=service)
+            while subscriber.refusals:
+                self._log.warning("frame_refused", cause=subscriber.refusals.popitem()[1])
             try:
                 stage.on_tick(now_ns)
             finally:

@@ -8,7 +8,7 @@ from .apportion import apportion
 from .books import Books, Nobody
 from .timeline import Window
 
-NO_USE, IDLE_POLICY, LOST_ROWS = "no_activity", "idle_policy", "table_full"
+NO_USE, IDLE_POLICY, LOST_ROWS, POWER_GAP = "no_activity", "idle_policy", "table_full", "power_gap"
 
 
 def attribute_dynamic(books: Books, zone: int, energy_uj: int, window: Window) -> None:

@@ -26,7 +26,8 @@ class Meter:
     def read(self, epoch: int, mono_ns: int, energy_uj: int) -> bool:
         """Take a reading; False if it is not newer, or falls though the epoch is the same.
 
-        A new epoch begins at its own time with 0; what flowed before it and was never read is a gap.
+        A new epoch begins at its own time with 0; what flowed before it and was never read is a gap. What was
+        read and waits in `points` must have been taken before.
         """
         if epoch != self.epoch:
             self.epoch = epoch

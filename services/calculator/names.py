@@ -26,7 +26,6 @@ class Names:
     comm: dict[tuple[int, int], str] = field(default_factory=dict)
     _owners: dict[int, _Owner] = field(default_factory=dict)
     _kernel: set[tuple[int, int]] = field(default_factory=set)
-    _metadata_comm: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def take_metadata(self, metadata: Metadata) -> None:
         """Replace what is known by a newer frame."""
@@ -45,13 +44,12 @@ class Names:
         }
         keys = list(zip(processes.pid, processes.start_ticks, strict=True))
         self._kernel = {key for key, kernel in zip(keys, processes.kernel, strict=True) if kernel}
-        self._metadata_comm = dict(zip(keys, processes.comm, strict=True))
 
     def take_activity(self, activity: Activity) -> None:
-        """Names for processes that metadata has not told of."""
+        """Process names, and who is a kernel thread where metadata has not told."""
         rows = activity.processes
         keys = list(zip(rows.pid, rows.start_ticks, strict=True))
-        self.comm = {**dict(zip(keys, rows.comm, strict=True)), **self._metadata_comm}
+        self.comm = dict(zip(keys, rows.comm, strict=True))
         self._kernel |= {
             key for key, flags in zip(keys, rows.flags, strict=True) if flags & PROCESS_KERNEL_THREAD
         }

@@ -40,6 +40,10 @@ def joined(windows: Iterable[Window]) -> Window:
         whole.capacity_ns += window.capacity_ns
         for target, ns in window.used_ns.items():
             used_ns[target] = used_ns.get(target, 0) + ns
+    # Who has left is charged through the container anyway: a meter that is silent for days must not make
+    # us remember every process there was.
+    for target in [target for target in used_ns if isinstance(target, Row) and target.left]:
+        used_ns[target.container] = used_ns.get(target.container, 0) + used_ns.pop(target)
     return whole
 
 
@@ -75,7 +79,3 @@ class Timeline:
     def drop_until(self, mono_ns: int) -> None:
         """Forget windows that every zone has taken."""
         self.windows = [window for window in self.windows if window.end_ns > mono_ns]
-
-    def rows(self) -> set[Row]:
-        """Process rows that pending windows will charge."""
-        return {target for window in self.windows for target in window.used_ns if isinstance(target, Row)}

@@ -46,15 +46,14 @@ class UsageBook:
 
     def advance(self, activity: Activity) -> Use | None:
         """The use since the last frame; None for a frame that is not newer."""
-        gap = ""
-        if activity.epoch != self.epoch:
-            gap = "probe_gap" if self.epoch else "no_activity"
-            self.processes, self.cgroups, self.owed_ns, self.lost_ns = {}, {}, {}, 0
-            start_ns = max(self.mono_ns, activity.epoch)
-        else:
-            start_ns = self.mono_ns
+        begins_anew = activity.epoch != self.epoch
+        start_ns = max(self.mono_ns, activity.epoch) if begins_anew else self.mono_ns
         if activity.mono_ns <= start_ns:
             return None
+        gap = ""
+        if begins_anew:
+            gap = "probe_gap" if self.epoch else "no_activity"
+            self.processes, self.cgroups, self.owed_ns, self.lost_ns = {}, {}, {}, 0
         used_ns: dict[Key, int] = {}
         in_cgroup_ns = self._advance_processes(activity, used_ns)
         self._advance_cgroups(activity, in_cgroup_ns, used_ns)

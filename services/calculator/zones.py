@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from wattline.wire.frames import Power
 
-from .attribute import NO_USE, attribute_dynamic, attribute_idle
+from .attribute import NO_USE, POWER_GAP, attribute_dynamic, attribute_idle
 from .books import Books
 from .idle import IdlePower
 from .meter import Meter
@@ -61,6 +61,8 @@ class Zones:
                 start_ns = power.epoch if rows.energy_uj[row] else rows.mono_ns[row]
                 zone = Zone(name, books.add_zone(), Meter(power.epoch, start_ns))
                 self.zones[name] = zone
+            if power.epoch != zone.meter.epoch and zone.meter.points:
+                _book_unwatched(zone, zone.meter.points[-1][0], POWER_GAP, books)
             newest_ns = zone.meter.points[-1][0] if zone.meter.points else zone.meter.watermark_ns
             accepted = zone.meter.read(power.epoch, rows.mono_ns[row], rows.energy_uj[row])
             refused += not accepted and rows.mono_ns[row] > newest_ns
@@ -88,7 +90,7 @@ class Zones:
 
 def _attribute_window(zone: Zone, window: Window, books: Books, policy: str) -> None:
     if window.start_ns > zone.meter.watermark_ns:
-        _book_gap(zone, window, books)
+        _book_unwatched(zone, window.start_ns, window.gap or NO_USE, books)
     time_ns = window.end_ns - zone.meter.watermark_ns
     energy_uj = zone.meter.take_until(window.end_ns)
     zone.idle_power.observe(energy_uj, time_ns, window.busy_ns, window.capacity_ns)
@@ -97,10 +99,9 @@ def _attribute_window(zone: Zone, window: Window, books: Books, policy: str) -> 
     attribute_dynamic(books, zone.number, dynamic_uj, window)
 
 
-def _book_gap(zone: Zone, window: Window, books: Books) -> None:
+def _book_unwatched(zone: Zone, until_ns: int, reason: str, books: Books) -> None:
     """Energy of a time in which nobody watched who used the CPU is not spread over those seen later."""
-    time_ns = window.start_ns - zone.meter.watermark_ns
-    idle_uj, dynamic_uj = zone.split(zone.meter.take_until(window.start_ns), time_ns)
-    reason = window.gap or NO_USE
+    time_ns = until_ns - zone.meter.watermark_ns
+    idle_uj, dynamic_uj = zone.split(zone.meter.take_until(until_ns), time_ns)
     books.leave_unattributed(zone.number, "idle", reason, idle_uj)
     books.leave_unattributed(zone.number, "dynamic", reason, dynamic_uj)

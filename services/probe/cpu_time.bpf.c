@@ -10,8 +10,8 @@
  *  - Time goes first into a small per-CPU write-back cache, and from there ("spill") into two
  *    hashes: cgroups, the truth, and processes, the names within it.
  *  - flush() does the same as a switch for a task that is still running. User space runs it on
- *    each CPU (BPF_PROG_TEST_RUN). sched_switch runs with interrupts off, so flush(), which
- *    comes as an interrupt, never lands inside it.
+ *    each CPU (BPF_PROG_TEST_RUN): on other CPUs it comes as an interrupt, on its own it runs with
+ *    preemption off. sched_switch runs with interrupts off, so neither lands inside the other.
  *  - Everything is cumulative and pinned: a reader may come, die and return, and loses nothing.
  *
  * PROCESS_ROWS and CGROUP_ROWS are given by the loader.
@@ -127,6 +127,7 @@ static __always_inline void spill(struct cpu_t *cpu, struct slot_t *slot)
     if (!add_to_cgroup(&cgroup_id, ns)) {
         cpu->failed_cgroup_updates++;
         cpu->lost_ns += ns;
+        return; /* lost once: its process must not be charged as well */
     }
     if (!add_to_process(&key, ns))
         cpu->failed_process_updates++;
@@ -190,8 +191,11 @@ int flush(void *context)
     if (!cpu)
         return 0;
     charge(cpu);
-    for (i = 0; i < CACHE_SLOTS; i++)
+    for (i = 0; i < CACHE_SLOTS; i++) {
         spill(cpu, &cpu->slots[i]);
+        /* Not trusted any longer: user space may retire its process, whose pid may then be reused. */
+        cpu->slots[i].tgid = 0;
+    }
     cpu->flush_ns = cpu->stamp_ns;
     cpu->flush_idle_ns = cpu->idle_ns;
     return 0;
@@ -225,7 +229,6 @@ int on_task_newtask(struct tracepoint__task__task_newtask *args)
             former_identity->ended_ns = bpf_ktime_get_ns();
             owner.frees_to_skip++;
         }
-        __sync_fetch_and_add(&shared->reuses, 1);
     }
     if (identities.update(&owner.generation, &identity) != 0) {
         __sync_fetch_and_add(&shared->failed_births, 1);
@@ -233,11 +236,14 @@ int on_task_newtask(struct tracepoint__task__task_newtask *args)
         if (former) {
             owner.generation = 0;
             generations.update(&tgid, &owner);
+            __sync_fetch_and_add(&shared->reuses, 1);
         }
         return 0;
     }
     if (generations.update(&tgid, &owner) != 0)
         __sync_fetch_and_add(&shared->failed_births, 1);
+    if (former) /* from here on, no slot filled for the former owner is trusted */
+        __sync_fetch_and_add(&shared->reuses, 1);
     return 0;
 }
 

@@ -98,16 +98,13 @@ def _seed(program: Any) -> None:
         flags = layout.FLAG_KERNEL_THREAD if process.kernel else 0
         identity = layout.IDENTITY.pack(start_boot_ns, 0, process.pid, flags, process.comm)
         key = layout.KEY.pack(process.pid)
+        ended = layout.IDENTITY.pack(start_boot_ns, time.monotonic_ns(), process.pid, flags, process.comm)
         with contextlib.suppress(OSError):  # full: named by pid alone; exists: born since, and known
-            bpf.update(identities, layout.KEY.pack(generation), identity)
             bpf.update(generations, key, layout.OWNER.pack(generation, 0), bpf.UPDATE_NOEXIST)
-        if not Path(f"/proc/{process.pid}").exists():
-            # It ended meanwhile, perhaps before its seed was there to be marked.
-            bpf.update(
-                identities,
-                layout.KEY.pack(generation),
-                layout.IDENTITY.pack(start_boot_ns, time.monotonic_ns(), process.pid, flags, process.comm),
-            )
+            bpf.update(identities, layout.KEY.pack(generation), identity)
+            if not Path(f"/proc/{process.pid}").exists():
+                # It ended meanwhile, perhaps before its seed was there to be marked.
+                bpf.update(identities, layout.KEY.pack(generation), ended)
 
 
 def main() -> int:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The probe's I/O and timing: loads the program if it isn't there, samples once a tick, unloads."""
 
-import shutil
+import contextlib
+import os
+import stat
 import subprocess
 import sys
 import time
 
 from wattline.errors import Fatal
+from wattline.pins import remove_pins
 from wattline.service import Runtime
 from wattline.wire.frames import Activity, AnyFrame, SourceState
 from wattline.wire.rundir import Lock, lock_holder
@@ -65,14 +68,18 @@ class ProbeStage:
         self._maps.retire(now_ns - round(self._settings.probe_ended_s * 1e9))
 
     def close(self) -> None:
-        """Take the program out of the kernel, unless it is to go on counting for the next probe."""
-        self._maps.close()
-        if self._settings.probe_keep:
-            self._runtime.log.info("kept", pins=self._directory)
-        else:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory.parent.rmdir()
-        self._lock.close()
+        """Say the last word; then unload the program, unless it is kept for the next probe."""
+        try:
+            self.on_tick(time.monotonic_ns())
+        finally:
+            self._maps.close()
+            if self._settings.probe_keep:
+                self._runtime.log.info("kept", pins=self._directory)
+            else:
+                remove_pins(self._directory.parent)
+                with contextlib.suppress(OSError):  # somebody else's things are in it
+                    self._directory.parent.rmdir()
+            self._lock.close()
 
     def _lock_pins(self) -> Lock:
         """One probe per kernel: two that share pins would unload each other's program."""
@@ -89,6 +96,18 @@ class ProbeStage:
                 "BPF file system",
                 Fatal.SETTINGS,
             ) from None
+        info = path.lstat()
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+            raise Fatal(
+                f"{path} is not a directory that only uid {os.geteuid()} may write to: remove it, or choose "
+                "another --probe.pin-path",
+                Fatal.PERMISSION,
+            )
+        if path.is_mount():
+            raise Fatal(
+                f"--probe.pin-path {path} is a whole file system; expected a directory of our own in it",
+                Fatal.SETTINGS,
+            )
         lock = Lock(path)
         if not lock.acquire():
             raise Fatal(
@@ -136,7 +155,5 @@ class ProbeStage:
 
     def _remove_others(self) -> None:
         """Unload other versions of the program, and what a loader that was killed left half done."""
-        for path in self._directory.parent.iterdir():
-            if path != self._directory:
-                self._runtime.log.info("unloaded", pins=path)
-                shutil.rmtree(path, ignore_errors=True)
+        for path in remove_pins(self._directory.parent, keep=self._directory):
+            self._runtime.log.info("unloaded", pins=path)

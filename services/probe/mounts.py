@@ -17,7 +17,8 @@ def have_mounted(kind: str, mount_point: Path) -> None:
     if any(line.split()[1:3] == [str(mount_point), kind] for line in mounts.splitlines()):
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(kind.encode(), os.fsencode(mount_point), kind.encode(), 0, None) != 0:
+    # bpffs is open to all by default (1777), and anybody could take our name in it.
+    if libc.mount(kind.encode(), os.fsencode(mount_point), kind.encode(), 0, b"mode=0700") != 0:
         reason = os.strerror(ctypes.get_errno())
         raise Fatal(
             f"no {kind} at {mount_point} and it could not be mounted ({reason}); "

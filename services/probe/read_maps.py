@@ -70,6 +70,10 @@ class PinnedMaps:
             self._fds["identities"], layout.KEY.size, layout.IDENTITY.size, process_rows
         )
         self._identities_read: dict[int, _Identity] = {}
+        self._sampled_ns = 0
+        # By key: CPU time now; and CPU time with since when it has not changed.
+        self._nameless_read: dict[tuple[int, int, int], int] = {}
+        self._nameless: dict[tuple[int, int, int], tuple[int, int]] = {}
         totals = bpf.lookup(self._fds["totals"], layout.KEY.pack(0), layout.TOTALS.size)
         assert totals is not None
         self.epoch: int = layout.TOTALS.unpack(totals)[0]
@@ -98,7 +102,7 @@ class PinnedMaps:
         processes = self._read_processes(self._identities_read)
         cpus, losses = self._read_cpus()
         stamps = [stamp for cpu, stamp in zip(cpus.cpu, cpus.stamp_mono_ns, strict=True) if cpu in flushed]
-        mono_ns = (min(stamps) + max(stamps)) // 2
+        mono_ns = self._sampled_ns = (min(stamps) + max(stamps)) // 2
         return Sample(
             mono_ns=mono_ns,
             skew_ns=max(read_ns, *stamps) - min(stamps),
@@ -118,11 +122,12 @@ class PinnedMaps:
             for generation, identity in self._identities_read.items()
             if 0 < identity.ended_ns < ended_before_ns
         }
-        if not retiring:
+        nameless = self._nameless_for_long(ended_before_ns)
+        if not retiring and not nameless:
             return 0
         _count, keys, _values = self._processes.read()
         for key in layout.PROCESS_KEY.iter_unpack(keys.tobytes()):
-            if key[2] in retiring:
+            if key[2] in retiring or key in nameless:
                 bpf.delete(self._fds["processes"], layout.PROCESS_KEY.pack(*key))
         for generation, tgid in retiring.items():
             owner = bpf.lookup(self._fds["generations"], layout.KEY.pack(tgid), layout.OWNER.size)
@@ -130,6 +135,19 @@ class PinnedMaps:
                 bpf.delete(self._fds["generations"], layout.KEY.pack(tgid))
             bpf.delete(self._fds["identities"], layout.KEY.pack(generation))
         return len(retiring)
+
+    def _nameless_for_long(self, before_ns: int) -> set[tuple[int, int, int]]:
+        """Keys of rows whose birth the kernel had no room to record, and that have not run since a time.
+
+        Nothing will ever say that their processes have ended; one that still lives gets a new row.
+        """
+        self._nameless = {
+            key: self._nameless[key]
+            if key in self._nameless and self._nameless[key][0] == cpu_ns
+            else (cpu_ns, self._sampled_ns)
+            for key, cpu_ns in self._nameless_read.items()
+        }
+        return {key for key, (_cpu_ns, since_ns) in self._nameless.items() if since_ns < before_ns}
 
     def _flush(self) -> set[int]:
         """Charge and spill on each CPU; which CPUs were there (an offline one has nothing running)."""
@@ -159,6 +177,13 @@ class PinnedMaps:
         words = keys.cast("I")
         unknown = _Identity(start_ticks=0, ended_ns=0, tgid=0, flags=0, comm="")
         rows = [identities.get(generation, unknown) for generation in words[3::4]]
+        self._nameless_read = {
+            key: cpu_ns
+            for row, key, cpu_ns in zip(
+                rows, layout.PROCESS_KEY.iter_unpack(keys), values.cast("Q"), strict=True
+            )
+            if row is unknown
+        }
         return ActivityProcesses(
             cgroup_id=U64(keys.cast("Q")[0::2].tobytes()),
             pid=U32(words[2::4].tobytes()),

@@ -258,3 +258,47 @@ def test_a_cgroup_named_late_takes_nothing_back():
     assert unnamed_ns == 1_500_000_000
     assert run.highest["cpu", "unknown_processes"] == unnamed_ns
     assert run.highest["cpu", CONTAINER[2]] == 1_500_000_000
+
+
+def test_what_was_read_before_a_new_power_epoch_is_not_lost():
+    """Readings that no activity has met when power begins anew are booked, as a gap of power."""
+    run = Run("node")
+    names, world, state = run.names, run.world, run.state
+    names.take_metadata(world.metadata(CGROUPS))
+    for _tick in range(2):
+        world.run(1, {PROCESSES[3]: 0.5})
+        state.take_activity(world.activity(), names)
+        state.take_power(world.power())
+        state.attribute("node")
+    for _tick in range(5):  # the probe is away
+        world.run(1, {PROCESSES[3]: 0.5})
+        state.take_power(world.power())
+    read_uj = world.energy_uj
+    world.power_epoch, world.energy_uj = world.now_ns, 0
+    for _tick in range(2):
+        world.run(1, {PROCESSES[3]: 0.5})
+        state.take_activity(world.activity(), names)
+        state.take_power(world.power())
+        state.attribute("node")
+    zone = state.zones.zones["package", "0", "rapl-sysfs"]
+    assert zone.measured_uj == read_uj + world.energy_uj
+    assert state.books.unattributed_uj[0, "dynamic", "power_gap"] > 0
+    run.check()
+
+
+def test_a_silent_zone_does_not_keep_every_process_in_mind():
+    """Windows that wait for a meter which has gone hold a bounded number of users."""
+    run = Run("node")
+    names, world, state = run.names, run.world, run.state
+    names.take_metadata(world.metadata(CGROUPS))
+    world.run(1, {PROCESSES[3]: 0.5})
+    state.take_activity(world.activity(), names)
+    state.take_power(world.power(("package", "dram")))
+    for number in range(400):
+        short = (2, 1000 + number, 7)
+        world.run(1, {PROCESSES[3]: 0.1, short: 0.1})
+        state.take_activity(world.activity(), names)
+        state.take_power(world.power())
+        state.attribute("node")
+        world.end(short)
+    assert sum(len(window.used_ns) for window in state.timeline.windows) < 200

@@ -172,6 +172,24 @@ def test_down_spares_a_stranger_with_the_same_pid(run_directory, pin_path):
     run_directory.mkdir(exist_ok=True)
 
 
+def test_down_follows_no_link_to_a_strangers_lock(run_directory, pin_path, tmp_path):
+    """Whoever can write in a service's directory can't make `down` end the holder of another lock."""
+    foreign = tmp_path / "foreign.lock"
+    holder = subprocess.Popen(
+        ["flock", str(foreign), "-c", "echo held; sleep 60"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        (run_directory / "metadata").mkdir()
+        (run_directory / "metadata" / "lock").symlink_to(foreign)
+        assert wattline(Pipeline(run_directory, pin_path), "down").returncode == 0
+        assert holder.poll() is None
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.communicate()
+    run_directory.mkdir(exist_ok=True)
+
+
 def test_a_second_up_is_refused(pipeline):
     """Two in one run directory would take each other's sockets: the second says who is there."""
     result = wattline(pipeline, "up")

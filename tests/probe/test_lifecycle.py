@@ -131,3 +131,20 @@ def test_the_reader_carries_no_compiler(run_directory, pin_path):
     stop(probe)
     assert "LLVM" not in mapped
     assert "libbcc" not in mapped
+
+
+def test_other_peoples_pins_are_left_alone(run_directory, pin_path):
+    """Only names that are ours are unloaded, whatever else is in the directory."""
+    (pin_path / "somebody-elses").mkdir(parents=True)
+    probe = start(run_directory, pin_path)
+    frame_after(run_directory, time.monotonic_ns())
+    stop(probe)
+    assert [path.name for path in pin_path.iterdir()] == ["somebody-elses"]
+
+
+def test_a_whole_file_system_is_no_place_for_pins(run_directory):
+    """A pin path that is the mount itself is refused before anything is touched."""
+    probe = start(run_directory, "/sys/fs/bpf")
+    output, _errors = probe.communicate(timeout=10)
+    assert probe.returncode in (77, 78)
+    assert "pin-path" in output

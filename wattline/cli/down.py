@@ -17,11 +17,12 @@ from typing import Annotated
 from msgspec import field
 
 from wattline.errors import Fatal
+from wattline.pins import remove_pins
 from wattline.settings import CommonSettings, load, meaning
 from wattline.wire.frames import SERVICES
-from wattline.wire.rundir import ServiceDirectory, lock_holder
+from wattline.wire.rundir import Lock, ServiceDirectory, lock_holder
 
-_STOP_S = 8.0  # longer than `up` gives its five
+_STOP_S = 30.0  # longer than `up` may take to stop its five
 
 
 class DownSettings(CommonSettings, kw_only=True, frozen=True):
@@ -45,15 +46,13 @@ def main(arguments: Sequence[str]) -> int:
         _remove_run(run)
         _remove_pins(settings.probe_pin_path)
     except PermissionError as error:
-        raise Fatal(
-            f"{error}; run it as the user who started Wattline, or as root", Fatal.PERMISSION
-        ) from None
+        raise Fatal(f"{error}; run it as the user who started Wattline", Fatal.PERMISSION) from None
     return 0
 
 
 def _end_holder(name: str, lock: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
-        pid = lock_holder(lock)
+        pid = _our_holder(lock)
         if pid is None:
             return
         print(f"{name}: ending process {pid} (signal {number.name})")
@@ -64,6 +63,20 @@ def _end_holder(name: str, lock: Path) -> None:
             time.sleep(0.05)
     if (pid := lock_holder(lock)) is not None:
         raise Fatal(f"{name}: process {pid} still holds {lock}")
+
+
+def _our_holder(lock: Path) -> int | None:
+    """Who holds a lock, if it is a process of the user to whom the lock belongs."""
+    pid = lock_holder(lock)
+    if pid is None:
+        return None
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        owner = lock.lstat().st_uid
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    uid = int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1])
+    return pid if uid == owner else None
 
 
 def _remove_run(run: Path) -> None:
@@ -80,8 +93,12 @@ def _remove_run(run: Path) -> None:
 def _remove_pins(pins: Path) -> None:
     if not pins.exists():
         return
-    holder = lock_holder(pins)
-    if holder is not None:
-        raise Fatal(f"{pins} is held by a probe of another WATTLINE_RUN (pid {holder}): left alone")
-    print(f"probe: unloading {pins}")
-    shutil.rmtree(pins)
+    with Lock(pins) as lock:
+        if not lock.acquire():
+            raise Fatal(
+                f"{pins} is held by a probe of another WATTLINE_RUN (pid {lock_holder(pins)}): left alone"
+            )
+        for path in remove_pins(pins):
+            print(f"probe: unloading {path}")
+    with contextlib.suppress(OSError):  # somebody else's things in it
+        pins.rmdir()

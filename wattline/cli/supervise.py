@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Child processes that are kept running: started, watched, restarted with back-off, stopped in order."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -53,16 +54,21 @@ class Supervisor:
             signal.signal(number, self._stop)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
 
-    def start(self, name: str, ready: Callable[[], bool], timeout_s: float) -> int | None:
-        """Start a child and watch all until it is ready; an exit code if that can't be."""
-        child = next(child for child in self._children if child.name == name)
-        self._spawn(child)
+    def start(self, name: str) -> int | None:
+        """Start a child; 0 if we have been told to stop."""
+        if self._stopping:
+            return 0
+        self._spawn(next(child for child in self._children if child.name == name))
+        return None
+
+    def wait_until(self, ready: Callable[[], bool], timeout_s: float) -> int | None:
+        """Watch until something is ready, for so long at most; an exit code if all is to end."""
         deadline_s = time.monotonic() + timeout_s
         while not ready() and time.monotonic() < deadline_s and not self._stopping:
             code = self._turn()
             if code is not None:
                 return code
-        return None
+        return 0 if self._stopping else None
 
     def watch(self) -> int:
         """Watch until told to stop, or until a child fails in a way that a restart can't cure."""
@@ -87,6 +93,7 @@ class Supervisor:
                 child.process.kill()
                 child.process.wait()
             self._drain(child)
+        signal.set_wakeup_fd(-1)
         self._selector.close()
         self._wakeup.close()
         self._wakeup_writer.close()
@@ -177,6 +184,8 @@ def prefixed(widest: int) -> Say:
         label = f"{name:{widest}} |"
         if coloured and name in colours:
             label = f"\x1b[{colours[name]}m{label}\x1b[0m"
-        print(label, text, flush=True)
+        # Whoever read our output may have gone; the services are to be stopped in order all the same.
+        with contextlib.suppress(OSError):
+            print(label, text, flush=True)
 
     return say

@@ -20,6 +20,7 @@ from .supervise import Child, Supervisor, prefixed
 
 # They read devices that only root may read; the others need nothing.
 _AS_ROOT = ("probe", "power")
+_SERVICE_FILES = frozenset({"last", "lock", "pid", "stream.sock", "ledger", "ledger.refused"})
 _PROBE_READY_S = 30.0  # loading takes about a second; a starved machine gets its time
 
 
@@ -76,9 +77,11 @@ def _run(supervisor: Supervisor, run: Path) -> int:
         last = read_last(ServiceDirectory(run, "probe"))
         return last is not None and last.mono_ns > begun_ns
 
-    code = supervisor.start("probe", probe_has_sampled, _PROBE_READY_S)
+    code = supervisor.start("probe")
+    if code is None:
+        code = supervisor.wait_until(probe_has_sampled, _PROBE_READY_S)
     for name in SERVICES[1:]:
-        code = code if code is not None else supervisor.start(name, lambda: True, 0)
+        code = code if code is not None else supervisor.start(name)
     return code if code is not None else supervisor.watch()
 
 
@@ -93,13 +96,28 @@ def _users(first_id: int) -> dict[str, tuple[int, int]]:
 
 
 def _prepare(directory: ServiceDirectory, user: tuple[int, int] | None) -> None:
-    """Give a service its directory; what a former owner left in it becomes its own."""
+    """Give a service its directory; what a former owner left in it becomes its own.
+
+    Root does this where others may write, so it follows no link and touches only what a service makes.
+    """
     directory.path.mkdir(mode=0o750, exist_ok=True)
     if user is None:
         return
-    for path in (directory.path, *directory.path.iterdir()):
-        os.chown(path, *user, follow_symlinks=False)
-    directory.path.chmod(DIRECTORY_MODE)  # after chown, which clears setgid
+    try:
+        opened = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise Fatal(
+            f"{directory.path}: {error.strerror}; expected a directory: remove it", Fatal.PERMISSION
+        ) from None
+    try:
+        for name in os.listdir(opened):  # noqa: PTH208 a descriptor, no path
+            info = os.stat(name, dir_fd=opened, follow_symlinks=False)
+            if name in _SERVICE_FILES and info.st_nlink == 1:
+                os.chown(name, *user, dir_fd=opened, follow_symlinks=False)
+        os.fchown(opened, *user)
+        os.fchmod(opened, DIRECTORY_MODE)  # after chown, which clears setgid
+    finally:
+        os.close(opened)
 
 
 def _command(service: str, common: Sequence[str], user: tuple[int, int] | None) -> list[str]:
@@ -123,6 +141,8 @@ def _handed_on(arguments: Sequence[str]) -> list[str]:
 
 
 def _sweep(directory: ServiceDirectory) -> None:
-    """What a service that was killed could not remove."""
-    directory.socket.unlink(missing_ok=True)
-    directory.pid.unlink(missing_ok=True)
+    """What a service that was killed could not remove; one that somebody else runs there is left alone."""
+    with Lock(directory.lock) as lock:
+        if lock.acquire():
+            directory.socket.unlink(missing_ok=True)
+            directory.pid.unlink(missing_ok=True)

@@ -124,6 +124,7 @@ class Subscriber:
         if wakeup_descriptor is not None:
             self._poller.register(wakeup_descriptor, zmq.POLLIN)
         self.refused: dict[str, int] = {}
+        self.refusals: dict[str, str] = {}  # the newest one's words, by reason, for whoever logs them
         self.distrusted: dict[str, str] = {}
         self.connect()
 
@@ -181,6 +182,7 @@ class Subscriber:
                 decoded = _decode_message(parts)
             except FrameError as error:
                 self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
+                self.refusals[error.reason] = str(error)
                 continue
             if self._order.admit(decoded):
                 yield decoded

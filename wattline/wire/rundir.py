@@ -152,9 +152,11 @@ def lock_holder(path: Path) -> int | None:
     Source: /proc/locks (man 5 proc): "1: FLOCK ADVISORY WRITE pid major:minor:inode start end".
     """
     try:
-        info = path.stat()
+        info = path.lstat()
     except FileNotFoundError:
         return None
+    if not stat.S_ISDIR(info.st_mode) and not (stat.S_ISREG(info.st_mode) and info.st_nlink == 1):
+        return None  # a link to somebody else's lock would make its holder look like ours
     device_and_inode = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
     for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
         words = line.split()

@@ -68,16 +68,21 @@ def test_cpu_time_closes_in_each_interval(maps, cgroup, name):
 
 
 def test_a_spin_is_charged_while_it_runs(maps, cgroup):
-    """A task that never leaves its CPU is charged in the window in which it ran, not when it leaves."""
-    with in_cgroup(cgroup, LOADS["one pinned spin"]):
+    """A task that never leaves its CPU is charged in the window in which it ran, not when it leaves.
+
+    It runs with real-time priority, so that whole windows pass without a switch on its CPU.
+    """
+    with in_cgroup(cgroup, ["chrt", "-f", "1", *LOADS["one pinned spin"]]):
         time.sleep(0.5)
-        kernel, before = KernelAccount(cgroup), maps.sample()
-        time.sleep(1)
-        after = maps.sample()
-        ours_ns = cgroup_ns(after, cgroup) - cgroup_ns(before, cgroup)
-        # The kernel's account may lag a scheduler tick behind (4 to 10 ms), at both ends.
-        assert kernel.agrees(ours_ns, 0, slack_ns=25 * MS)
-    assert ours_ns > 500 * MS
+        before, charged = maps.sample(), []
+        for _window in range(10):
+            time.sleep(0.05)
+            after = maps.sample()
+            window_ns = after.cpus.stamp_mono_ns[0] - before.cpus.stamp_mono_ns[0]
+            charged.append((cgroup_ns(after, cgroup) - cgroup_ns(before, cgroup)) / window_ns)
+            before = after
+    # All but the share that the kernel keeps for others (50 ms a second, which may come at once).
+    assert sum(ratio > 0.9 for ratio in charged) >= 7, charged
 
 
 def test_a_cgroup_gets_what_the_kernel_says(maps, cgroup):

@@ -107,7 +107,6 @@ class Subscriber:
         self._catch_up: list[AnyFrame] = []
         self._messages: deque[list[bytes]] = deque()  # taken from the socket, not looked at yet
         self._order = StreamOrder()
-        self._wakeup_descriptor = wakeup_descriptor
         self._poller = zmq.Poller()
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)

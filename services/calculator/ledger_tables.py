@@ -43,7 +43,7 @@ class BinsTable(Table, kw_only=True):
 class ContainersTable(Table, kw_only=True):
     """Containers with what their departed processes used."""
 
-    per_zone = frozenset({"departed_dynamic_uj", "departed_idle_uj"})
+    column_lists = frozenset({"departed_dynamic_uj", "departed_idle_uj"})
 
     container_id: list[str]
     pod_uid: list[str]
@@ -56,7 +56,7 @@ class ContainersTable(Table, kw_only=True):
 class RowsTable(Table, kw_only=True):
     """Listed processes."""
 
-    per_zone = frozenset({"dynamic_uj", "idle_uj"})
+    column_lists = frozenset({"dynamic_uj", "idle_uj"})
 
     container_row: U32
     cgroup_id: U64

@@ -46,7 +46,7 @@ def table(
     """A table of so many rows; `below`: limits of columns that point to rows of other tables."""
     fields: dict[str, st.SearchStrategy[Any]] = {}
     for entry in msgspec.structs.fields(kind):
-        if entry.name in kind.per_zone:
+        if entry.name in kind.column_lists:
             (item,) = get_args(entry.type)
             fields[entry.name] = st.lists(column(item, rows), min_size=zones, max_size=zones)
         elif get_origin(entry.type) is list:

@@ -72,7 +72,7 @@ def _table(table: Table) -> Iterator[str]:
     columns: dict[str, list[str]] = {}
     for name in table.__struct_fields__:
         value = getattr(table, name)
-        if name in table.per_zone:
+        if name in table.column_lists:
             for zone, column in enumerate(value):
                 columns[f"{name}[{zone}]"] = [str(number) for number in column]
         else:

@@ -16,6 +16,7 @@ SCHEMA = 1
 
 PROCESS_KERNEL_THREAD = 1  # bits of ActivityProcesses.flags
 PROCESS_ENDED = 2
+CGROUP_DEPARTED = 1  # bit of ActivityCgroups.flags
 
 # A reader refuses a negative number wherever this type stands.
 Natural = Annotated[int, Meta(ge=0)]
@@ -38,18 +39,20 @@ class _Safe(Struct, kw_only=True):
 class Table(_Safe, kw_only=True):
     """Rows as columns of equal length; the first field gives the number of rows.
 
-    The fields named in `per_zone` are lists of such columns, one per row of the zones table.
+    The fields named in `column_lists` are lists of such columns, one for each zone or counter; those in
+    `optional` are empty where the publisher has nothing to say: absence is not zero.
     """
 
-    per_zone: ClassVar[frozenset[str]] = frozenset()
+    column_lists: ClassVar[frozenset[str]] = frozenset()
+    optional: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         rows = len(self)
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            for column in value if name in self.per_zone else (value,):
-                if len(column) != rows:
+            for column in value if name in self.column_lists else (value,):
+                if len(column) != rows and (column or name not in self.optional):
                     raise ValueError(
                         f"column {name!r}: expected {rows} rows as in {self.__struct_fields__[0]!r}, "
                         f"got {len(column)}"
@@ -93,28 +96,87 @@ class Frame(_Safe, kw_only=True):
 class Cpus(Table, kw_only=True):
     """One row per possible CPU that has been seen. Cumulative ns since `start_mono_ns`."""
 
+    optional = frozenset({"socket", "offline_ns", "frequency_khz"})
+
     cpu: U32
     start_mono_ns: U64
     stamp_mono_ns: U64  # up to when this CPU has been charged
     idle_ns: U64
     lost_ns: U64  # used by somebody, but the cgroup table was full
+    socket: U32 = field(default_factory=U32)  # physical package
+    offline_ns: U64 = field(default_factory=U64)  # time it was unplugged
+    frequency_khz: U32 = field(default_factory=U32)  # its clock now
 
 
-class ActivityCgroups(Table, kw_only=True):
-    """CPU time of each cgroup's own tasks (exclusive of child cgroups), for the life of the cgroup."""
+class Use(Table, kw_only=True):
+    """What rows of either table below used; all cumulative.
+
+    `counts` has a column for each of the frame's `counters`, as the hardware counted while it was scheduled to:
+    `counts_running_ns` out of `counts_enabled_ns` (see wattline.wire.counts).
+    """
+
+    column_lists = frozenset({"counts", "counts_enabled_ns", "counts_running_ns"})
+    optional = frozenset(
+        {
+            "socket",
+            "frequency_cycles",
+            "page_cache_hits",
+            "net_tx_softirqs",
+            "net_rx_softirqs",
+            "block_softirqs",
+        }
+    )
+
+    cpu_ns: U64
+    socket: U32 = field(default_factory=U32)  # physical package it ran on
+    frequency_cycles: U64 = field(default_factory=U64)  # CPU time × the CPU's clock at that time
+    page_cache_hits: U64 = field(default_factory=U64)  # pages asked of the page cache, and pages dirtied in it
+    net_tx_softirqs: U64 = field(default_factory=U64)
+    net_rx_softirqs: U64 = field(default_factory=U64)
+    block_softirqs: U64 = field(default_factory=U64)
+    counts: list[U64] = field(default_factory=list)
+    counts_enabled_ns: list[U64] = field(default_factory=list)
+    counts_running_ns: list[U64] = field(default_factory=list)
+
+
+class ActivityCgroups(Use, kw_only=True):
+    """What each cgroup's own tasks used (exclusive of child cgroups) on each socket, for the cgroup's life.
+
+    A row flagged CGROUP_DEPARTED has what the cgroup's removed descendants used, whose own rows are gone.
+    """
+
+    optional = Use.optional | {"flags"}
 
     cgroup_id: U64
-    cpu_ns: U64
+    flags: U8 = field(default_factory=U8)
 
 
-class ActivityProcesses(Table, kw_only=True):
-    """CPU time of each process in each cgroup it ran in. `start_ticks` as field 22 of /proc/PID/stat."""
+class ActivityPaths(Table, kw_only=True):
+    """Where each cgroup of the table above is: `path` as below the cgroup2 mount, from "/".
+
+    `parent_id` is 0 for the root and where it is not known; `removed` 1 once the directory is gone.
+    """
+
+    cgroup_id: U64
+    parent_id: U64
+    removed: U8
+    path: list[str]
+
+
+def _no_paths() -> ActivityPaths:
+    return ActivityPaths(cgroup_id=U64(), parent_id=U64(), removed=U8(), path=[])
+
+
+class ActivityProcesses(Use, kw_only=True):
+    """What each process used in each cgroup and on each socket it ran in.
+
+    `start_ticks` as field 22 of /proc/PID/stat.
+    """
 
     cgroup_id: U64
     pid: U32
     start_ticks: U64
     flags: U8
-    cpu_ns: U64
     comm: list[str]
 
 
@@ -128,8 +190,23 @@ class Activity(Frame, kw_only=True, tag_field="topic", tag="activity"):
     cpus: Cpus
     cgroups: ActivityCgroups
     processes: ActivityProcesses
+    paths: ActivityPaths = field(default_factory=_no_paths)
+    counters: list[str] = field(default_factory=list)
     losses: dict[str, Natural] = field(default_factory=dict)
     sources: list[SourceState] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for table in (self.cgroups, self.processes):
+            _check_column_lists(table, len(self.counters), "counter")
+
+
+def _check_column_lists(table: Table, expected: int, each: str) -> None:
+    for name in sorted(table.column_lists):
+        if len(getattr(table, name)) != expected:
+            raise ValueError(
+                f"{name!r}: expected {expected} columns, one per {each}, got {len(getattr(table, name))}"
+            )
 
 
 class PowerZones(Table, kw_only=True):
@@ -226,7 +303,7 @@ class EnergyUnattributed(Table, kw_only=True):
 class EnergyContainers(Table, kw_only=True):
     """Totals per container, with the share of its processes that are no longer listed ("departed")."""
 
-    per_zone = frozenset({"dynamic_uj", "idle_uj", "departed_dynamic_uj", "departed_idle_uj"})
+    column_lists = frozenset({"dynamic_uj", "idle_uj", "departed_dynamic_uj", "departed_idle_uj"})
 
     container_id: list[str]
     pod_uid: list[str]
@@ -242,7 +319,7 @@ class EnergyContainers(Table, kw_only=True):
 class EnergyProcesses(Table, kw_only=True):
     """Totals per process and cgroup; `container_row` counts in EnergyContainers."""
 
-    per_zone = frozenset({"dynamic_uj", "idle_uj"})
+    column_lists = frozenset({"dynamic_uj", "idle_uj"})
 
     container_row: U32
     cgroup_id: U64
@@ -275,12 +352,7 @@ class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
     def __post_init__(self) -> None:
         super().__post_init__()
         for table in (self.containers, self.processes):
-            for name in table.per_zone:
-                if len(getattr(table, name)) != len(self.zones):
-                    raise ValueError(
-                        f"{name!r}: expected {len(self.zones)} columns, one per zone, "
-                        f"got {len(getattr(table, name))}"
-                    )
+            _check_column_lists(table, len(self.zones), "zone")
         for name, column, limit in (
             ("unattributed.zone_row", self.unattributed.zone_row, len(self.zones)),
             ("processes.container_row", self.processes.container_row, len(self.containers)),

@@ -8,7 +8,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SETUP := pyproject.toml scripts/setup.sh
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test e2e lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,13 +21,17 @@ test: $(VENV)/.ready-dev ## Set up and run the tests (as root: they use the real
 	@echo "==> running the tests"
 	@$(AS_ROOT) env PATH="$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
 
+e2e: $(VENV)/.ready-dev ## The tests that take long (as root)
+	@echo "==> running the tests that take long"
+	@$(AS_ROOT) env PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m e2e $(ARGS)
+
 lint: $(VENV)/.ready-dev ## ruff, mypy --strict, import-linter
 	@echo "==> ruff";  $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "==> mypy";  $(BIN)/mypy
 	@echo "==> import-linter"; $(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.ready-dev ## Run the benchmarks (ratios within one run; absolute times mean little)
-	@for script in bench/*.py; do echo "==> $$script"; $(AS_ROOT) env PATH="$(BIN):$$PATH" $(BIN)/python $$script || exit 1; done
+	@for script in $(basename $(notdir $(wildcard bench/*.py))); do echo "==> $$script"; $(AS_ROOT) env PATH="$(BIN):$$PATH" $(BIN)/python -m bench.$$script || exit 1; done
 
 clean: ## Remove the virtual environment and caches (not the Debian packages)
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

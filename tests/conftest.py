@@ -12,7 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from services.probe.mounts import BPFFS, have_mounted
+from services.probe.ebpf.mounts import BPFFS, have_mounted
 
 # How long an example takes says how busy the machine is; pytest's own timeout ends what hangs.
 hypothesis.settings.register_profile(
@@ -26,11 +26,13 @@ _GRACE_S = 5.0  # a stopped process or socket may take this long to be gone
 def _children() -> dict[int, str]:
     """Command by process id, of the processes this one started, the dead not waited for included."""
     found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").iterdir():
         with contextlib.suppress(OSError):  # it ended while we looked
-            command, _, rest = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")
-            if int(rest.split()[1]) == os.getpid():
-                found[int(stat.parent.name)] = command.partition("(")[2]
+            if path.name.isdecimal():
+                stat = (path / "stat").read_text(encoding="utf-8", errors="replace")
+                command, _, rest = stat.rpartition(")")
+                if int(rest.split()[1]) == os.getpid():
+                    found[int(path.name)] = command.partition("(")[2]
     return found
 
 

@@ -5,8 +5,15 @@ import re
 import shutil
 from pathlib import Path
 
-# A program version's pins (checksum and table sizes), or what a loader left that was killed on its way.
-_OURS = re.compile(r"[0-9a-f]{8}-\d+-\d+|loading-\d+")
+# A program version's pins (checksums of layout and program, what it records; or as version 0.1 named them:
+# checksum and table sizes), or what a loader left that was killed on its way.
+_PROGRAM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}-[a-z_+]+|[0-9a-f]{8}-\d+-\d+")
+_HALF_LOADED = re.compile(r"loading-\d+")
+
+
+def is_pin_directory(path: Path) -> bool:
+    """Whether a name is that of a program version's pins."""
+    return _PROGRAM.fullmatch(path.name) is not None
 
 
 def remove_pins(directory: Path, keep: Path | None = None) -> list[Path]:
@@ -14,7 +21,11 @@ def remove_pins(directory: Path, keep: Path | None = None) -> list[Path]:
 
     Only names that are ours: a mistaken path must cost nobody anything.
     """
-    removed = [path for path in sorted(directory.iterdir()) if path != keep and _OURS.fullmatch(path.name)]
+    removed = [
+        path
+        for path in sorted(directory.iterdir())
+        if path != keep and (is_pin_directory(path) or _HALF_LOADED.fullmatch(path.name))
+    ]
     for path in removed:
         shutil.rmtree(path)
     return removed

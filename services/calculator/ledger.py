@@ -4,10 +4,13 @@
 Committed before each publication, so a calculator that is killed goes on exactly where the world last saw it.
 """
 
+from typing import Any
+
 from wattline.wire.columns import U32, U64
 from wattline.wire.frames import EnergyUnattributed
 
 from .books import NOBODY, Container, Row, Target
+from .cgroup_usage import CgroupBook
 from .columns import per_zone
 from .idle import Bin, IdlePower
 from .ledger_tables import (
@@ -16,7 +19,9 @@ from .ledger_tables import (
     BinsTable,
     ContainersTable,
     LedgerDocument,
+    ParentsTable,
     RawCgroupsTable,
+    RawDepartedTable,
     RawProcessesTable,
     RowsTable,
     WindowsTable,
@@ -45,7 +50,7 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         epoch=state.epoch,
         usage_epoch=usage.epoch,
         usage_mono_ns=usage.mono_ns,
-        usage_lost_ns=usage.lost_ns,
+        usage_lost_ns=usage.cgroups.lost_ns,
         zones=ZonesTable(
             zone=[zone.name[0] for zone in zones],
             index=[zone.name[1] for zone in zones],
@@ -91,11 +96,7 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
             start_ticks=U64([key[2] for key in usage.processes]),
             cpu_ns=U64(list(usage.processes.values())),
         ),
-        raw_cgroups=RawCgroupsTable(
-            cgroup_id=U64(usage.cgroups.keys()),
-            cpu_ns=U64(usage.cgroups.values()),
-            owed_ns=U64(usage.owed_ns.get(cgroup_id, 0) for cgroup_id in usage.cgroups),
-        ),
+        **_cgroup_tables(usage.cgroups),
         windows=WindowsTable(
             start_ns=U64(window.start_ns for window in state.timeline.windows),
             end_ns=U64(window.end_ns for window in state.timeline.windows),
@@ -104,6 +105,29 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         ),
         window_use=_window_use_table(state.timeline, rows),
     )
+
+
+def _cgroup_tables(cgroups: CgroupBook) -> dict[str, Any]:
+    owed_ns = cgroups.owed_ns
+    rowless = [cgroup_id for cgroup_id in owed_ns if cgroup_id not in cgroups.own]
+    departed = {**dict.fromkeys(rowless, 0), **cgroups.departed}
+    return {
+        "raw_cgroups": RawCgroupsTable(
+            cgroup_id=U64(cgroups.own.keys()),
+            cpu_ns=U64(cgroups.own.values()),
+            owed_ns=U64(owed_ns.get(cgroup_id, 0) for cgroup_id in cgroups.own),
+        ),
+        "raw_departed": RawDepartedTable(
+            cgroup_id=U64(departed.keys()),
+            cpu_ns=U64(departed.values()),
+            owed_ns=U64(
+                0 if cgroup_id in cgroups.own else owed_ns.get(cgroup_id, 0) for cgroup_id in departed
+            ),
+        ),
+        "parents": ParentsTable(
+            cgroup_id=U64(cgroups.parents.keys()), parent_id=U64(cgroups.parents.values())
+        ),
+    }
 
 
 def _rows_table(rows: list[Row], zone_count: int) -> RowsTable:
@@ -210,8 +234,8 @@ def _rows_from(table: RowsTable, containers: list[Container]) -> list[Row]:
 
 def _usage_from(document: LedgerDocument, usage: UsageBook) -> None:
     usage.epoch, usage.mono_ns = document.usage_epoch, document.usage_mono_ns
-    usage.lost_ns = document.usage_lost_ns
-    processes, cgroups = document.raw_processes, document.raw_cgroups
+    processes, own = document.raw_processes, document.raw_cgroups
+    departed, parents = document.raw_departed, document.parents
     usage.processes = dict(
         zip(
             zip(processes.cgroup_id, processes.pid, processes.start_ticks, strict=True),
@@ -219,12 +243,18 @@ def _usage_from(document: LedgerDocument, usage: UsageBook) -> None:
             strict=True,
         )
     )
-    usage.cgroups = dict(zip(cgroups.cgroup_id, cgroups.cpu_ns, strict=True))
-    usage.owed_ns = {
-        cgroup_id: owed_ns
-        for cgroup_id, owed_ns in zip(cgroups.cgroup_id, cgroups.owed_ns, strict=True)
-        if owed_ns
-    }
+    usage.cgroups = CgroupBook(
+        own=dict(zip(own.cgroup_id, own.cpu_ns, strict=True)),
+        departed=dict(zip(departed.cgroup_id, departed.cpu_ns, strict=True)),
+        parents=dict(zip(parents.cgroup_id, parents.parent_id, strict=True)),
+        lost_ns=document.usage_lost_ns,
+        owed_ns={
+            cgroup_id: owed_ns
+            for table in (own, departed)
+            for cgroup_id, owed_ns in zip(table.cgroup_id, table.owed_ns, strict=True)
+            if owed_ns
+        },
+    )
 
 
 def _windows_from(document: LedgerDocument, containers: list[Container], rows: list[Row]) -> list[Window]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ledger's tables: the calculator's whole state as columns. Units are in the names, as on the wire."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from wattline.wire.columns import U32, U64
 from wattline.wire.frames import EnergyUnattributed, Table
@@ -77,11 +77,26 @@ class RawProcessesTable(Table, kw_only=True):
 
 
 class RawCgroupsTable(Table, kw_only=True):
-    """The same for cgroups."""
+    """The same for cgroups' own rows."""
 
     cgroup_id: U64
     cpu_ns: U64
     owed_ns: U64
+
+
+class RawDepartedTable(Table, kw_only=True):
+    """The same for departed rows; and what is owed by cgroups that have none of their own."""
+
+    cgroup_id: U64 = field(default_factory=U64)
+    cpu_ns: U64 = field(default_factory=U64)
+    owed_ns: U64 = field(default_factory=U64)
+
+
+class ParentsTable(Table, kw_only=True):
+    """Which cgroup is above which: rows go there when their cgroups are removed."""
+
+    cgroup_id: U64 = field(default_factory=U64)
+    parent_id: U64 = field(default_factory=U64)
 
 
 class WindowsTable(Table, kw_only=True):
@@ -103,7 +118,10 @@ class WindowUseTable(Table, kw_only=True):
 
 
 class LedgerDocument(Struct, kw_only=True):
-    """Everything, as columns."""
+    """Everything, as columns.
+
+    What has a default was added later: a ledger of before had nothing to say there.
+    """
 
     ledger_schema: int
     node: str
@@ -121,3 +139,5 @@ class LedgerDocument(Struct, kw_only=True):
     raw_cgroups: RawCgroupsTable
     windows: WindowsTable
     window_use: WindowUseTable
+    raw_departed: RawDepartedTable = field(default_factory=RawDepartedTable)
+    parents: ParentsTable = field(default_factory=ParentsTable)

@@ -11,11 +11,9 @@ from .usage import LOST, Key, Use
 
 
 @dataclass(frozen=True)
-class _Owner:
+class _Cgroup:
     path: str
-    container_id: str
-    runtime: str
-    pod_uid: str
+    owner: tuple[str, str, str]  # container id, runtime, pod uid
 
 
 @dataclass
@@ -24,25 +22,28 @@ class Names:
 
     covers: tuple[int, int] = (0, 0)
     comm: dict[tuple[int, int], str] = field(default_factory=dict)
-    _owners: dict[int, _Owner] = field(default_factory=dict)
+    _cgroups: dict[int, _Cgroup] = field(default_factory=dict)
+    _owners: dict[tuple[int, int], tuple[str, str, str]] = field(default_factory=dict)  # of single processes
     _kernel: set[tuple[int, int]] = field(default_factory=set)
 
     def take_metadata(self, metadata: Metadata) -> None:
         """Replace what is known by a newer frame."""
         cgroups, processes = metadata.cgroups, metadata.processes
         self.covers = (metadata.covers_epoch, metadata.covers_mono_ns)
-        self._owners = {
-            cgroup_id: _Owner(*rest)
-            for cgroup_id, *rest in zip(
-                cgroups.cgroup_id,
-                cgroups.path,
-                cgroups.container_id,
-                cgroups.runtime,
-                cgroups.pod_uid,
-                strict=True,
-            )
+        owners = zip(cgroups.container_id, cgroups.runtime, cgroups.pod_uid, strict=True)
+        self._cgroups = {
+            cgroup_id: _Cgroup(path, owner)
+            for cgroup_id, path, owner in zip(cgroups.cgroup_id, cgroups.path, owners, strict=True)
         }
         keys = list(zip(processes.pid, processes.start_ticks, strict=True))
+        none = [""] * len(keys)  # where the columns are absent
+        owners = zip(
+            processes.container_id or none,
+            processes.runtime or none,
+            processes.pod_uid or none,
+            strict=True,
+        )
+        self._owners = {key: owner for key, owner in zip(keys, owners, strict=True) if owner[0]}
         self._kernel = {key for key, kernel in zip(keys, processes.kernel, strict=True) if kernel}
 
     def take_activity(self, activity: Activity) -> None:
@@ -59,14 +60,21 @@ class Names:
         return self.covers >= (activity.epoch, activity.mono_ns)
 
     def container_of(self, key: Key, books: Books) -> Container:
-        """The account that a cgroup, or a process in it, belongs to."""
+        """The account that a cgroup, or a process in it, belongs to.
+
+        The cgroup's container; where it has none, the process's own (a container of cgroup v1 alone leaves
+        its processes in the root).
+        """
         cgroup_id, pid, start_ticks = key
-        owner = self._owners.get(cgroup_id)
-        if owner is not None and owner.container_id:
-            return books.container(owner.container_id, owner.runtime, owner.pod_uid)
+        cgroup = self._cgroups.get(cgroup_id)
+        if cgroup is not None and cgroup.owner[0]:
+            return books.container(*cgroup.owner)
+        owner = self._owners.get((pid, start_ticks))
+        if owner is not None:
+            return books.container(*owner)
         if (pid, start_ticks) in self._kernel:
             return books.container(KERNEL)
-        return books.container(SYSTEM if owner is not None and owner.path else UNKNOWN)
+        return books.container(SYSTEM if cgroup is not None and cgroup.path else UNKNOWN)
 
 
 def charge_use(use: Use, names: Names, books: Books) -> Window:

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 
 from wattline.wire.frames import Activity
 
+from .cgroup_usage import CgroupBook
+from .removed_cgroups import LOST_TIME
+
 # (cgroup id, pid, start in clock ticks): the finest row there is. pid 0 stands for what a cgroup used beyond
 # its listed processes, and cgroup 0 for time that found no row at all.
 Key = tuple[int, int, int]
-LOST: Key = (0, 0, 0)
+LOST: Key = (LOST_TIME, 0, 0)
 
 
 def unlisted(cgroup_id: int) -> Key:
@@ -38,11 +41,7 @@ class UsageBook:
     epoch: int = 0
     mono_ns: int = 0
     processes: dict[Key, int] = field(default_factory=dict)
-    cgroups: dict[int, int] = field(default_factory=dict)
-    # By cgroup: how much more its processes were charged than itself; the two tables aren't read in the same
-    # instant. Owed time is taken from its next unlisted time, so the skew never adds up.
-    owed_ns: dict[int, int] = field(default_factory=dict)
-    lost_ns: int = 0
+    cgroups: CgroupBook = field(default_factory=CgroupBook)
 
     def advance(self, activity: Activity) -> Use | None:
         """The use since the last frame; None for a frame that is not newer."""
@@ -53,52 +52,27 @@ class UsageBook:
         gap = ""
         if begins_anew:
             gap = "probe_gap" if self.epoch else "no_activity"
-            self.processes, self.cgroups, self.owed_ns, self.lost_ns = {}, {}, {}, 0
-        used_ns: dict[Key, int] = {}
-        in_cgroup_ns = self._advance_processes(activity, used_ns)
-        self._advance_cgroups(activity, in_cgroup_ns, used_ns)
-        lost_ns = sum(activity.cpus.lost_ns)
-        if lost_ns > self.lost_ns:
-            used_ns[LOST] = lost_ns - self.lost_ns
-        self.epoch, self.mono_ns, self.lost_ns = activity.epoch, activity.mono_ns, lost_ns
+            self.processes, self.cgroups = {}, CgroupBook()
+        used_ns = self._advance_processes(activity)
+        in_cgroup_ns: dict[int, int] = {}
+        for key, ns in used_ns.items():
+            in_cgroup_ns[key[0]] = in_cgroup_ns.get(key[0], 0) + ns
+        listed = {key[0] for key in self.processes}
+        for cgroup_id, ns in self.cgroups.advance(activity, in_cgroup_ns, listed).items():
+            used_ns[unlisted(cgroup_id)] = ns
+        self.epoch, self.mono_ns = activity.epoch, activity.mono_ns
         return Use(start_ns, activity.mono_ns, gap, len(activity.cpus), used_ns)
 
-    def _advance_processes(self, activity: Activity, used_ns: dict[Key, int]) -> dict[int, int]:
-        """Adds each process's use; returns it summed by cgroup."""
+    def _advance_processes(self, activity: Activity) -> dict[Key, int]:
+        """What each process used."""
         rows = activity.processes
         current: dict[Key, int] = {}
         for key, cpu_ns in zip(
             zip(rows.cgroup_id, rows.pid, rows.start_ticks, strict=True), rows.cpu_ns, strict=True
         ):
-            # Two processes with one pid and one start tick can't be told apart: their times are summed.
+            # A row for each socket. And two processes with one pid and one start tick can't be told apart.
             current[key] = current.get(key, 0) + cpu_ns
-        in_cgroup_ns: dict[int, int] = {}
-        before = self.processes
-        for key, cpu_ns in current.items():
-            used = cpu_ns - before.get(key, 0)
-            if used > 0:
-                used_ns[key] = used
-                in_cgroup_ns[key[0]] = in_cgroup_ns.get(key[0], 0) + used
-        self.processes = current
-        return in_cgroup_ns
-
-    def _advance_cgroups(
-        self, activity: Activity, in_cgroup_ns: dict[int, int], used_ns: dict[Key, int]
-    ) -> None:
-        current = dict(zip(activity.cgroups.cgroup_id, activity.cgroups.cpu_ns, strict=True))
-        for cgroup_id, cpu_ns in current.items():
-            unlisted_ns = (
-                cpu_ns
-                - self.cgroups.get(cgroup_id, 0)
-                - in_cgroup_ns.get(cgroup_id, 0)
-                - self.owed_ns.get(cgroup_id, 0)
-            )
-            if unlisted_ns > 0:
-                used_ns[unlisted(cgroup_id)] = unlisted_ns
-                self.owed_ns.pop(cgroup_id, None)
-            elif unlisted_ns < 0:
-                self.owed_ns[cgroup_id] = -unlisted_ns
-            else:
-                self.owed_ns.pop(cgroup_id, None)
-        self.cgroups = current
-        self.owed_ns = {cgroup_id: ns for cgroup_id, ns in self.owed_ns.items() if cgroup_id in current}
+        before, self.processes = self.processes, current
+        return {
+            key: cpu_ns - before.get(key, 0) for key, cpu_ns in current.items() if cpu_ns > before.get(key, 0)
+        }

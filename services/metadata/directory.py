@@ -5,7 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wattline.wire.columns import U8, U32, U64
-from wattline.wire.frames import PROCESS_KERNEL_THREAD, Activity, MetadataCgroups, MetadataProcesses
+from wattline.wire.frames import (
+    PROCESS_ENDED,
+    PROCESS_KERNEL_THREAD,
+    Activity,
+    MetadataCgroups,
+    MetadataProcesses,
+)
 
 from .cgroup_path import CgroupIdentity, identify
 
@@ -13,6 +19,9 @@ from .cgroup_path import CgroupIdentity, identify
 REMEMBERED_NS = 300 * 1_000_000_000
 # A cgroup that wasn't found is looked for again after this time, since its mount may appear.
 SEARCH_AGAIN_NS = 10 * 1_000_000_000
+
+ProcessKey = tuple[int, int]  # pid, start in clock ticks
+_NOTHING = CgroupIdentity()
 
 
 @dataclass
@@ -25,9 +34,11 @@ class _Cgroup:
 
 @dataclass
 class _Process:
-    kernel: bool
     comm: str
-    seen_ns: int
+    kernel: bool = False
+    seen_ns: int = 0
+    asked: bool = False  # under its present name
+    identity: CgroupIdentity | None = None  # what it said then
 
 
 @dataclass
@@ -35,22 +46,39 @@ class Directory:
     """Every cgroup and process that activity has named."""
 
     _cgroups: dict[int, _Cgroup] = field(default_factory=dict)
-    _processes: dict[tuple[int, int], _Process] = field(default_factory=dict)
+    _processes: dict[ProcessKey, _Process] = field(default_factory=dict)
 
     def see(self, activity: Activity) -> None:
-        """Take the processes of a frame; and keep the cgroups it names."""
+        """Take the processes of a frame and the cgroups whose paths it has; and keep all that it names."""
         rows = activity.processes
         for pid, start_ticks, flags, comm in zip(
             rows.pid, rows.start_ticks, rows.flags, rows.comm, strict=True
         ):
-            self._processes[pid, start_ticks] = _Process(
-                bool(flags & PROCESS_KERNEL_THREAD), comm, activity.mono_ns
-            )
+            process = self._processes.get((pid, start_ticks))
+            if process is None:
+                process = self._processes[pid, start_ticks] = _Process(comm)
+            if comm != process.comm:
+                # It runs another program: a runtime moves its child into the container before it does so.
+                process.comm, process.asked = comm, False
+            process.kernel = bool(flags & PROCESS_KERNEL_THREAD)
+            process.seen_ns = activity.mono_ns
+        paths = dict(zip(activity.paths.cgroup_id, activity.paths.path, strict=True))
+        new = {
+            cgroup_id: paths[cgroup_id]
+            for cgroup_id in activity.cgroups.cgroup_id
+            if paths.get(cgroup_id) and not self.path(cgroup_id)
+        }
+        self.learn(new, new, activity.mono_ns)
         for cgroup_id in activity.cgroups.cgroup_id:
             known = self._cgroups.get(cgroup_id)
             if known is not None:
                 known.seen_ns = activity.mono_ns
         self._forget(activity.mono_ns - REMEMBERED_NS)
+
+    def path(self, cgroup_id: int) -> str:
+        """Where a cgroup is; empty if that is not known."""
+        known = self._cgroups.get(cgroup_id)
+        return known.path if known is not None else ""
 
     def unknown(self, activity: Activity) -> set[int]:
         """Cgroups of a frame that are worth a search."""
@@ -67,6 +95,34 @@ class Directory:
             path = paths.get(cgroup_id, "")
             self._cgroups[cgroup_id] = _Cgroup(path, identify(path), now_ns, now_ns)
 
+    def tells_cgroups_apart(self) -> bool:
+        """Whether any cgroup besides the root has a path."""
+        return any(len(cgroup.path) > 1 for cgroup in self._cgroups.values())
+
+    def unasked(self, activity: Activity, *, uses_cgroup1: bool) -> list[ProcessKey]:
+        """Processes of a frame that may know their container better than their cgroup2 does.
+
+        With cgroup v1 in use, those whose cgroup tells no container; else only those whose cgroup is unknown.
+        New ones first: who keeps changing its name must not keep others from being asked.
+        """
+        rows = activity.processes
+        found: dict[ProcessKey, bool] = {}
+        for cgroup_id, pid, start_ticks, flags in zip(
+            rows.cgroup_id, rows.pid, rows.start_ticks, rows.flags, strict=True
+        ):
+            process, cgroup = self._processes[pid, start_ticks], self._cgroups.get(cgroup_id)
+            if process.asked or flags & (PROCESS_KERNEL_THREAD | PROCESS_ENDED):
+                continue
+            if not (cgroup and cgroup.path) or (uses_cgroup1 and not cgroup.identity.container_id):
+                found[pid, start_ticks] = process.identity is not None
+        return sorted(found, key=found.__getitem__)
+
+    def answer(self, key: ProcessKey, identity: CgroupIdentity | None) -> None:
+        """What a process said of its container; None: it was gone, and what is known stays."""
+        process = self._processes[key]
+        process.asked = True
+        process.identity = identity or process.identity or _NOTHING
+
     def cgroups(self) -> MetadataCgroups:
         """As the metadata frame has them, by id."""
         rows = sorted(self._cgroups.items())
@@ -79,13 +135,18 @@ class Directory:
         )
 
     def processes(self) -> MetadataProcesses:
-        """As the metadata frame has them, by (pid, start)."""
-        rows = sorted(self._processes.items())
+        """As the metadata frame has them, by (pid, start); their own containers if any has one."""
+        rows = sorted(self._processes.items(), key=lambda row: row[0])
+        own = [process.identity or _NOTHING for _key, process in rows]
+        told = own if any(identity.container_id for identity in own) else []
         return MetadataProcesses(
             pid=U32(pid for (pid, _start), _process in rows),
             start_ticks=U64(start for (_pid, start), _process in rows),
             kernel=U8(process.kernel for _key, process in rows),
             comm=[process.comm for _key, process in rows],
+            container_id=[identity.container_id for identity in told],
+            runtime=[identity.runtime for identity in told],
+            pod_uid=[identity.pod_uid for identity in told],
         )
 
     def _forget(self, before_ns: int) -> None:

@@ -4,14 +4,22 @@
 import time
 from pathlib import Path
 
+from wattline.cgroup2 import find_mount, walk
 from wattline.service import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 
-from .cgroups import find_mount, walk
+from . import procfs
 from .directory import Directory
+from .process_cgroup import container_of, uses_cgroup1
 from .settings import MetadataSettings
 
 _SOURCE = "cgroup2"
+# Processes asked for their cgroups per frame; the others wait for the next. One takes some 30 µs.
+_ASKED_MAX = 2000
+_BY_PROCESS = (
+    "containers are told by their processes, from /proc/PID/cgroup: what lived shorter than a tick counts "
+    "as system_processes, and so does time of processes that are no longer listed"
+)
 
 
 class MetadataStage:
@@ -23,17 +31,15 @@ class MetadataStage:
         self._directory = Directory()
         self._covers = (0, 0)
         self._published_ns = 0
+        self._said_by_process = False
 
     def on_frame(self, frame: AnyFrame) -> None:
         """Learn who is new in this activity, and say who everybody is."""
         if not isinstance(frame, Activity):
             return
         self._directory.see(frame)
-        wanted = self._directory.unknown(frame)
-        if wanted:
-            mount = self._mount()
-            paths = dict(walk(mount)) if mount is not None else {}
-            self._directory.learn(wanted, paths, frame.mono_ns)
+        self._look_for_cgroups(frame)
+        self._ask_processes(frame)
         self._covers = (frame.epoch, frame.mono_ns)
         self._publish()
 
@@ -45,6 +51,26 @@ class MetadataStage:
     def close(self) -> None:
         """Nothing is held."""
 
+    def _look_for_cgroups(self, activity: Activity) -> None:
+        """Walk the tree for those whose path activity doesn't tell."""
+        wanted = self._directory.unknown(activity)
+        if wanted:
+            mount = self._mount()
+            paths = dict(walk(mount)) if mount is not None else {}
+            self._directory.learn(wanted, paths, activity.mono_ns)
+
+    def _ask_processes(self, activity: Activity) -> None:
+        """Read once of each new process what cgroup v1 says of it, where cgroup2 tells no container."""
+        path = self._settings.path_procfs
+        with_cgroup1 = uses_cgroup1(procfs.own_cgroups(path))
+        for key in self._directory.unasked(activity, uses_cgroup1=with_cgroup1)[:_ASKED_MAX]:
+            text = procfs.cgroups_of(path, *key)
+            identity = container_of(text) if text is not None else None
+            self._directory.answer(key, identity)
+            if identity is not None and identity.container_id and not self._said_by_process:
+                self._said_by_process = True
+                self._runtime.log.warning("containers_by_process", cause=_BY_PROCESS)
+
     def _mount(self) -> Path | None:
         if self._settings.path_cgroup:
             return Path(self._settings.path_cgroup)
@@ -52,9 +78,11 @@ class MetadataStage:
 
     def _publish(self) -> None:
         mount = self._mount()
-        up = mount is not None and mount.is_dir()
-        reason = "" if up else "no cgroup2 hierarchy is mounted: containers cannot be told apart"
+        # Where only the kernel's own word reaches us, it does.
+        up = self._directory.tells_cgroups_apart() or (mount is not None and mount.is_dir())
+        reason = "" if up else f"no cgroup2 hierarchy is mounted: {_BY_PROCESS}"
         if not up:
+            self._said_by_process = True
             self._runtime.log.warning("no_cgroup2", cause=reason)
         self._published_ns = time.monotonic_ns()
         self._runtime.publish(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the loop asks of a source of activity; the eBPF program is one (ebpf.py), /proc the other (procfs.py)."""
+"""What the loop asks of a source of activity; the eBPF program is one (ebpf/), /proc the other (procfs/)."""
 
 from dataclasses import dataclass, field
 from typing import Protocol

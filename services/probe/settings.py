@@ -12,6 +12,13 @@ from wattline.settings import CommonSettings, meaning
 class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
     """What every process and cgroup on this node did, from the kernel's own context switches (eBPF)."""
 
+    probe_backend: Annotated[
+        str,
+        meaning(
+            "where activity comes from: ebpf, procfs (coarser, from /proc), or auto: ebpf where it can be had",
+            pattern="^(auto|ebpf|procfs)$",
+        ),
+    ] = field(default="auto", name="probe.backend")
     probe_pin_path: Annotated[
         Path, meaning("directory in a BPF file system where the program and its counters are pinned")
     ] = field(default=Path("/sys/fs/bpf/wattline"), name="probe.pin-path")
@@ -21,13 +28,41 @@ class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
     probe_process_rows: Annotated[
         int,
         meaning(
-            "most process rows at a time; a row takes about 200 bytes of kernel memory", ge=64, le=1 << 20
+            "most process rows at a time; a row takes about 400 bytes of kernel memory, and 100 more for each "
+            "counter",
+            ge=64,
+            le=1 << 20,
         ),
     ] = field(default=32768, name="probe.process-rows")
     probe_cgroup_rows: Annotated[
         int,
-        meaning("most cgroup rows at a time; a row takes about 80 bytes of kernel memory", ge=16, le=1 << 20),
+        meaning(
+            "most cgroup rows at a time; a row takes about 200 bytes of kernel memory, and a cgroup that "
+            "exists 1100 more",
+            ge=16,
+            le=1 << 20,
+        ),
     ] = field(default=8192, name="probe.cgroup-rows")
     probe_ended_s: Annotated[
-        float, meaning("how long the row of an ended process is still published", "s", ge=0)
+        float, meaning("how long the row of an ended process or removed cgroup is still published", "s", ge=0)
     ] = field(default=60.0, name="probe.ended-s")
+    probe_counters: Annotated[
+        str,
+        meaning(
+            "hardware counters to keep per process, of cycles, instructions, cache_misses, ref_cycles, cpu_clock, "
+            "task_clock; those that the machine has not got are left out"
+        ),
+    ] = field(default="cycles,instructions,cache_misses,ref_cycles", name="probe.counters")
+    probe_undisturbed_cpus: Annotated[
+        str,
+        meaning(
+            "CPUs never interrupted for a sample, as a list like 2-5,8, or isolated for those that the kernel "
+            "keeps so (nohz_full, isolcpus); what runs there is charged when it leaves its CPU"
+        ),
+    ] = field(default="", name="probe.undisturbed-cpus")
+    path_sysfs: Annotated[Path, meaning("where the host's sysfs is mounted")] = field(
+        default=Path("/sys"), name="path.sysfs"
+    )
+    path_procfs: Annotated[Path, meaning("where the host's procfs is mounted")] = field(
+        default=Path("/proc"), name="path.procfs"
+    )

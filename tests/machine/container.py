@@ -17,9 +17,17 @@ def cgroup2_mount() -> Path:
 
 
 class Container:
-    """`with Container(directory, "script")`: a shell script in a container of its own."""
+    """`with Container(directory, "script")`: a shell script in a container of its own.
 
-    def __init__(self, directory: Path, script: str) -> None:
+    `cpu`: the only one that it may run on.
+    """
+
+    # On a hybrid host runc would use the cgroup v1 controllers: in a mount namespace of its own it is shown
+    # cgroup2 ($1) where it expects it.
+    _VIEW = 'mount --bind "$1" /sys/fs/cgroup; shift; exec "$@"'
+
+    def __init__(self, directory: Path, script: str, cpu: int | None = None) -> None:
+        self._pinned = [] if cpu is None else ["taskset", "-c", str(cpu)]
         self.container_id = uuid.uuid4().hex * 2  # 64 hex digits, as Docker's
         self._directory = directory / self.container_id[:12]
         self._script = script
@@ -35,12 +43,20 @@ class Container:
         file.write_text(
             json.dumps(self._config(json.loads(file.read_text(encoding="utf-8")))), encoding="utf-8"
         )
-        # On a hybrid host runc would use the cgroup v1 controllers: in a mount namespace of its own it is
-        # shown cgroup2 where it expects it.
-        script = 'mount --bind "$1" /sys/fs/cgroup; shift; exec "$@"'
         runc = ["runc", "--root", str(self._directory / "state"), "run", "--bundle", str(self._directory)]
         self._process = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", script, "sh", str(cgroup2_mount()), *runc, self.container_id[:12]],
+            [
+                *self._pinned,
+                "unshare",
+                "-m",
+                "sh",
+                "-c",
+                self._VIEW,
+                "sh",
+                str(cgroup2_mount()),
+                *runc,
+                self.container_id[:12],
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -60,6 +76,10 @@ class Container:
             self.cgroup.rmdir()
         if not any(path.is_dir() for path in self.cgroup.parent.iterdir()):
             self.cgroup.parent.rmdir()
+
+    def line(self) -> str:
+        """The next line that the script prints."""
+        return self._process.stdout.readline()
 
     def _config(self, config):
         config["process"] |= {

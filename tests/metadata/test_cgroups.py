@@ -2,7 +2,7 @@
 import subprocess
 from pathlib import Path
 
-from services.metadata.cgroups import find_mount, walk
+from wattline.cgroup2 import find_mount, walk
 
 
 def test_a_real_cgroup_is_found_by_its_id(cgroup):

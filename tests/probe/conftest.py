@@ -4,20 +4,38 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from services.probe import layout
-from services.probe.read_maps import PinnedMaps
+from services.probe.ebpf import cpus, layout
+from services.probe.ebpf.pinned import PinnedProgram
+from services.probe.ebpf.reader import EbpfReader
+from wattline import cgroup2
 
-ROWS = (4096, 1024)
+SYSFS, PROCFS = Path("/sys"), Path("/proc")
 
 
-def load(pin_path: Path, process_rows: int, cgroup_rows: int) -> Path:
-    """Load the program with tables of a size, in a child as the probe does it; where its pins are."""
+def program(**options) -> layout.Program:
+    """A small program for this machine."""
+    return layout.Program(
+        **{"process_rows": 8192, "cgroup_rows": 1024, "cpus": cpus.possible_count(SYSFS), **options}
+    )
+
+
+def load(pin_path: Path, wanted: layout.Program) -> Path:
+    """Load a program in a child as the probe does it; where its pins are."""
     pin_path.mkdir(exist_ok=True)
-    directory = pin_path / layout.pin_name(process_rows, cgroup_rows)
+    directory = pin_path / wanted.pin_name
     subprocess.run(
-        [sys.executable, "-m", "services.probe.load", str(directory), str(process_rows), str(cgroup_rows)],
+        [
+            sys.executable,
+            "-m",
+            "services.probe.ebpf.load",
+            str(directory),
+            msgspec.json.encode(wanted).decode(),
+        ],
+        input=b"attach\n",
+        stdout=subprocess.PIPE,
         check=True,
         timeout=60,
     )
@@ -25,22 +43,29 @@ def load(pin_path: Path, process_rows: int, cgroup_rows: int) -> Path:
 
 
 @pytest.fixture
-def load_maps(pin_path: Path) -> Iterator[Callable[..., PinnedMaps]]:
-    """Loads the program and opens its maps; more than once for tables of different sizes."""
+def load_reader(pin_path: Path) -> Iterator[Callable[..., EbpfReader]]:
+    """Loads a program and opens a reader of it; more than once for different ones."""
     opened = []
 
-    def open_maps(process_rows: int = ROWS[0], cgroup_rows: int = ROWS[1]) -> PinnedMaps:
-        directory = load(pin_path, process_rows, cgroup_rows)
-        maps = PinnedMaps(directory, process_rows, cgroup_rows)
-        opened.append(maps)
-        return maps
+    def open_reader(undisturbed=(), sysfs=SYSFS, **options) -> EbpfReader:
+        wanted = program(**options)
+        pinned = PinnedProgram(load(pin_path, wanted), wanted.features, wanted.cpus)
+        reader = EbpfReader(pinned, sysfs, PROCFS, undisturbed)
+        opened.append(reader)
+        return reader
 
-    yield open_maps
-    for maps in opened:
-        maps.close()
+    yield open_reader
+    for reader in opened:
+        reader.close()
 
 
 @pytest.fixture
-def maps(load_maps: Callable[..., PinnedMaps]) -> PinnedMaps:
-    """The program loaded and its maps opened."""
-    return load_maps()
+def reader(load_reader: Callable[..., EbpfReader]) -> EbpfReader:
+    """The program loaded, and read."""
+    return load_reader()
+
+
+@pytest.fixture
+def cgroup2_mount() -> Path:
+    """Where the machine's cgroup2 hierarchy is mounted."""
+    return cgroup2.find_mount(PROCFS)

@@ -1,55 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The probe as a process: restarts, refusals, and what it leaves behind."""
 
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from tests.load import SPIN, KernelAccount, in_cgroup
-from wattline.wire.bus import read_last
-from wattline.wire.rundir import ServiceDirectory
-
-
-def start(run_directory, pin_path, *flags):
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "services.probe",
-            "--run",
-            str(run_directory),
-            "--probe.pin-path",
-            str(pin_path),
-            "--interval-s",
-            "0.1",
-            *flags,
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def frame_after(run_directory, mono_ns, seconds=15):
-    """The first frame later than a time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        last = read_last(ServiceDirectory(run_directory, "probe"))
-        if last is not None and last.mono_ns > mono_ns:
-            return last
-        time.sleep(0.02)
-    raise AssertionError("no frame came")
-
-
-def cgroup_ns(frame, cgroup):
-    return dict(zip(frame.cgroups.cgroup_id, frame.cgroups.cpu_ns, strict=True))[cgroup.stat().st_ino]
-
-
-def stop(process):
-    process.send_signal(signal.SIGTERM)
-    output, _errors = process.communicate(timeout=10)
-    return output
+from tests.probe.rows import cgroup_value
+from tests.probe.service import frame_after, start, stop
 
 
 def test_a_killed_reader_loses_no_time(run_directory, pin_path, cgroup):
@@ -65,7 +24,7 @@ def test_a_killed_reader_loses_no_time(run_directory, pin_path, cgroup):
         assert process.stdout.readline() == b"done\n"
         probe = start(run_directory, pin_path)
         frame = frame_after(run_directory, time.monotonic_ns())
-        assert kernel.agrees(cgroup_ns(frame, cgroup), 0.005)
+        assert kernel.agrees(cgroup_value(frame, cgroup), 0.005)
     output = stop(probe)
     assert "loaded" not in output
     assert frame.epoch == first.epoch
@@ -115,9 +74,9 @@ def test_a_second_probe_is_refused(run_directory, pin_path, tmp_path):
 
 
 def test_without_permission_it_says_so(run_directory, pin_path):
-    """An unprivileged probe ends with 77 and tells what it needs."""
+    """An unprivileged probe that is told to use eBPF ends with 77 and tells what it needs."""
     run_directory.chmod(0o1777)
-    probe = start(run_directory, pin_path, "--user", "60999:60999")
+    probe = start(run_directory, pin_path, "--user", "60999:60999", "--probe.backend", "ebpf")
     output, _errors = probe.communicate(timeout=10)
     assert probe.returncode == 77
     assert "root" in output

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from wattline.wire.columns import Column
 from wattline.wire.frames import (
     Activity,
+    ActivityCgroups,
+    ActivityProcesses,
     AnyFrame,
     Energy,
     EnergyContainers,
@@ -41,18 +43,23 @@ def column(kind: type[Column], rows: int, below: int | None = None) -> st.Search
 
 
 def table(
-    kind: type[Table], rows: int, zones: int = 0, below: dict[str, int] | None = None
+    kind: type[Table], rows: int, columns: int = 0, below: dict[str, int] | None = None
 ) -> st.SearchStrategy[Any]:
-    """A table of so many rows; `below`: limits of columns that point to rows of other tables."""
+    """A table of so many rows; `columns`: in each list of columns, as many as there are zones or counters.
+
+    `below`: limits of columns that point to rows of other tables.
+    """
     fields: dict[str, st.SearchStrategy[Any]] = {}
     for entry in msgspec.structs.fields(kind):
         if entry.name in kind.column_lists:
             (item,) = get_args(entry.type)
-            fields[entry.name] = st.lists(column(item, rows), min_size=zones, max_size=zones)
+            fields[entry.name] = st.lists(column(item, rows), min_size=columns, max_size=columns)
         elif get_origin(entry.type) is list:
             fields[entry.name] = st.lists(texts, min_size=rows, max_size=rows)
         else:
             fields[entry.name] = column(entry.type, rows, (below or {}).get(entry.name))
+        if entry.name in kind.optional:
+            fields[entry.name] |= st.builds(entry.default_factory)  # absent: empty, whatever the rows
     return st.builds(kind, **fields)
 
 
@@ -81,6 +88,21 @@ def frame(kind: type[Frame], **given: st.SearchStrategy[Any]) -> st.SearchStrate
 
 
 @st.composite
+def activities(draw: st.DrawFn) -> Activity:
+    counters = draw(st.lists(texts, max_size=3))
+    cgroups, processes = (draw(st.integers(0, ROWS_MAX)) for _ in range(2))
+    built: Activity = draw(
+        frame(
+            Activity,
+            cgroups=table(ActivityCgroups, cgroups, len(counters)),
+            processes=table(ActivityProcesses, processes, len(counters)),
+            counters=st.just(counters),
+        )
+    )
+    return built
+
+
+@st.composite
 def energies(draw: st.DrawFn) -> Energy:
     zones, containers, processes, unattributed = (draw(st.integers(0, ROWS_MAX)) for _ in range(4))
     built: Energy = draw(
@@ -98,7 +120,7 @@ def energies(draw: st.DrawFn) -> Energy:
 
 
 FRAMES: dict[str, st.SearchStrategy[Any]] = {
-    "activity": frame(Activity),
+    "activity": activities(),
     "power": frame(Power),
     "metadata": frame(Metadata),
     "energy": energies(),

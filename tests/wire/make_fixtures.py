@@ -94,6 +94,74 @@ NO_ACTIVITY = {
     },
 }
 
+# Two sockets, two counters that take turns, all that is optional, and a cgroup (1357, below 1355) that has
+# been removed: its row is still there, that of another one below 1355 has become 1355's departed row.
+ACTIVITY_2 = {
+    **ACTIVITY,
+    "cpus": {
+        **ACTIVITY["cpus"],
+        "socket": u32(0, 1),
+        "offline_ns": u64(0, 0),
+        "frequency_khz": u32(2_400_000, 800_000),
+    },
+    "cgroups": {
+        "cgroup_id": u64(1, 1355, 1355, 1355, 1357),
+        "socket": u32(0, 0, 1, 1, 0),
+        "flags": u8(0, 0, 0, 1, 0),
+        "cpu_ns": u64(400_000_000, 600_000_000, 399_978_900, 70_000_000, 30_000_000),
+        "frequency_cycles": u64(960_000_000, 1_440_000_000, 319_983_120, 56_000_000, 72_000_000),
+        "page_cache_hits": u64(12, 3_400, 0, 17, 5),
+        "net_tx_softirqs": u64(9, 0, 0, 1, 0),
+        "net_rx_softirqs": u64(11, 2, 0, 0, 0),
+        "block_softirqs": u64(0, 40, 3, 0, 1),
+        "counts": [
+            u64(900_000_000, 700_000_000, 300_000_000, 50_000_000, 70_000_000),
+            u64(5_000, 90_000, 40_000, 1_000, 2_000),
+        ],
+        "counts_enabled_ns": [
+            u64(400_000_000, 600_000_000, 399_978_900, 70_000_000, 30_000_000),
+            u64(400_000_000, 600_000_000, 399_978_900, 70_000_000, 30_000_000),
+        ],
+        "counts_running_ns": [
+            u64(400_000_000, 300_000_000, 200_000_000, 70_000_000, 30_000_000),
+            u64(400_000_000, 300_000_000, 199_978_900, 0, 30_000_000),
+        ],
+    },
+    "processes": {
+        "cgroup_id": u64(1, 1, 1355, 1355, 1357),
+        "pid": u32(2, 917, 918, 918, 950),
+        "start_ticks": u64(0, 301, 305, 305, 390),
+        "flags": u8(1, 0, 0, 0, 2),
+        "comm": ["kthreadd", "sshd", "stress-ng", "stress-ng", "true"],
+        "cpu_ns": u64(100_000_000, 300_000_000, 600_000_000, 399_978_900, 30_000_000),
+        "socket": u32(0, 0, 0, 1, 0),
+        "frequency_cycles": u64(240_000_000, 720_000_000, 1_440_000_000, 319_983_120, 72_000_000),
+        "page_cache_hits": u64(0, 12, 3_400, 0, 5),
+        "net_tx_softirqs": u64(8, 1, 0, 0, 0),
+        "net_rx_softirqs": u64(11, 0, 2, 0, 0),
+        "block_softirqs": u64(0, 0, 40, 3, 1),
+        "counts": [
+            u64(200_000_000, 700_000_000, 700_000_000, 300_000_000, 70_000_000),
+            u64(2_000, 3_000, 90_000, 40_000, 2_000),
+        ],
+        "counts_enabled_ns": [
+            u64(100_000_000, 300_000_000, 600_000_000, 399_978_900, 30_000_000),
+            u64(100_000_000, 300_000_000, 600_000_000, 399_978_900, 30_000_000),
+        ],
+        "counts_running_ns": [
+            u64(100_000_000, 300_000_000, 300_000_000, 200_000_000, 30_000_000),
+            u64(100_000_000, 300_000_000, 300_000_000, 199_978_900, 30_000_000),
+        ],
+    },
+    "paths": {
+        "cgroup_id": u64(1, 1355, 1357),
+        "parent_id": u64(0, 1, 1355),
+        "removed": u8(0, 0, 1),
+        "path": ["/", "/docker", "/docker/ab12"],
+    },
+    "counters": ["cycles", "cache_misses"],
+}
+
 ZONES = {
     "zone": ["package", "dram"],
     "index": ["0", "0"],
@@ -144,6 +212,19 @@ METADATA = {
         "comm": ["kthreadd", "sshd"],
     },
     "sources": [{"name": "cgroups", "up": True, "reason": ""}],
+}
+# Two processes in cgroup2's root: one of the host, and one of a container that only cgroup v1 knows.
+METADATA_2 = {
+    **METADATA,
+    "processes": {
+        "pid": u32(2, 917, 918),
+        "start_ticks": u64(0, 301, 305),
+        "kernel": u8(1, 0, 0),
+        "comm": ["kthreadd", "sshd", "stress-ng"],
+        "container_id": ["", "", "cd34"],
+        "runtime": ["", "", "docker"],
+        "pod_uid": ["", "", "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"],
+    },
 }
 NO_METADATA = {
     "cgroups": {"cgroup_id": u64(), "path": [], "container_id": [], "runtime": [], "pod_uid": []},
@@ -275,6 +356,26 @@ def optional_left_out(frame: dict[str, Any]) -> dict[str, Any]:
 VALID = {
     "activity_full": ACTIVITY,
     "activity_empty": optional_left_out({**ACTIVITY, **NO_ACTIVITY}),
+    "activity_full_2": ACTIVITY_2,
+    "activity_optional_columns_empty": changed(
+        ACTIVITY_2,
+        cpus={"socket": u32(), "offline_ns": u64(), "frequency_khz": u32()},
+        cgroups={"flags": u8(), "page_cache_hits": u64(), "block_softirqs": u64()},
+        processes={"socket": u32(), "net_tx_softirqs": u64(), "net_rx_softirqs": u64()},
+    ),
+    "activity_optional_columns_left_out": changed(
+        ACTIVITY_2,
+        cpus={"frequency_khz": ...},
+        cgroups={"frequency_cycles": ..., "page_cache_hits": ..., "socket": ...},
+        processes={"frequency_cycles": ..., "page_cache_hits": ..., "socket": ...},
+        paths=...,
+    ),
+    "activity_counters_none": changed(
+        ACTIVITY_2,
+        counters=[],
+        cgroups={"counts": [], "counts_enabled_ns": [], "counts_running_ns": []},
+        processes={"counts": ..., "counts_enabled_ns": ..., "counts_running_ns": ...},
+    ),
     "activity_fields_added": changed(
         ACTIVITY,
         temperature_mk=300_000,
@@ -299,6 +400,10 @@ VALID = {
         zones={"energy_uj": u64(U64_MAX, 0), "gaps": u32(2**32 - 1, 0)},
     ),
     "metadata_full": METADATA,
+    "metadata_full_2": METADATA_2,
+    "metadata_optional_columns_empty": changed(
+        METADATA_2, processes={"container_id": [], "runtime": [], "pod_uid": []}
+    ),
     "metadata_empty": optional_left_out({**METADATA, **NO_METADATA}),
     "metadata_fields_added": changed(METADATA, cgroups={"owner": ["root", "app"]}, cluster="blue"),
     "energy_full": ENERGY,
@@ -395,6 +500,30 @@ INVALID: dict[str, Any] = {
     "invalid__skew_negative": changed(ACTIVITY, skew_ns=-1),
     "invalid__comm_too_many": changed(ACTIVITY, processes={"comm": ["a", "b", "c", "d"]}),
     "invalid__pid_as_u64": changed(ACTIVITY, processes={"pid": u64(2, 917, 918)}),
+    "invalid__optional_column_too_short": changed(ACTIVITY_2, processes={"page_cache_hits": u64(0, 12)}),
+    "invalid__optional_column_too_long": changed(ACTIVITY_2, cpus={"frequency_khz": u32(1, 2, 3)}),
+    "invalid__optional_column_without_rows": {
+        **ACTIVITY,
+        **NO_ACTIVITY,
+        "cgroups": {**NO_ACTIVITY["cgroups"], "flags": u8(1)},
+    },
+    "invalid__optional_names_too_few": changed(METADATA_2, processes={"container_id": ["", "cd34"]}),
+    "invalid__optional_column_dtype_other": changed(ACTIVITY_2, cgroups={"flags": u32(0, 0, 0, 1, 0)}),
+    "invalid__columns_per_counter_too_few": changed(
+        ACTIVITY_2, cgroups={"counts": ACTIVITY_2["cgroups"]["counts"][:1]}
+    ),
+    "invalid__columns_per_counter_too_many": changed(
+        ACTIVITY_2, processes={"counts_running_ns": ACTIVITY_2["processes"]["counts_running_ns"] * 2}
+    ),
+    "invalid__columns_per_counter_missing": changed(ACTIVITY_2, processes={"counts_enabled_ns": ...}),
+    "invalid__columns_without_counters": changed(ACTIVITY_2, counters=...),
+    "invalid__column_per_counter_too_short": changed(
+        ACTIVITY_2, cgroups={"counts": [u64(1, 2, 3, 4, 5), u64(1, 2, 3, 4)]}
+    ),
+    "invalid__column_per_counter_empty": changed(ACTIVITY_2, cgroups={"counts": [u64(1, 2, 3, 4, 5), u64()]}),
+    "invalid__counters_are_one_text": changed(ACTIVITY_2, counters="cycles"),
+    "invalid__paths_lengths_differ": changed(ACTIVITY_2, paths={"parent_id": u64(0, 1)}),
+    "invalid__paths_without_removed": changed(ACTIVITY_2, paths={"removed": ...}),
     "invalid__covers_missing": changed(METADATA, covers_mono_ns=...),
     "invalid__zone_row_out_of_range": changed(ENERGY, unattributed={"zone_row": u32(0, 1, 2)}),
     "invalid__container_row_out_of_range": changed(ENERGY, processes={"container_row": u32(0, 2)}),

@@ -3,10 +3,12 @@
 
 from pathlib import Path
 
+import msgpack
+import msgspec
 import pytest
 
 from wattline.wire.codec import FrameError, decode, encode
-from wattline.wire.frames import FRAME_TYPES
+from wattline.wire.frames import FRAME_TYPES, Table
 
 from . import make_fixtures
 
@@ -51,6 +53,39 @@ def test_every_topic_has_a_full_an_empty_and_a_future_frame():
     names = {path.stem for path in VALID}
     for topic in FRAME_TYPES:
         assert {f"{topic}_full", f"{topic}_empty", f"{topic}_fields_added"} <= names
+
+
+def _is_empty(cells):
+    """Whether a packed column, [width, bytes] or a list of names or of columns, has no rows."""
+    return cells == [] or (isinstance(cells, list) and cells[-1] == b"")
+
+
+@pytest.mark.parametrize("topic", FRAME_TYPES)
+def test_every_field_has_been_in_a_frame(topic):
+    """A field or column that is added gets a fixture that has it: together the full ones have everything."""
+    seen = set()
+    for path in (FIXTURES / "valid").glob(f"{topic}_full*.frame"):
+        for name, value in msgpack.unpackb(path.read_bytes()).items():
+            seen.add(name)
+            if isinstance(value, dict):
+                seen |= {f"{name}.{column}" for column, cells in value.items() if not _is_empty(cells)}
+    for entry in msgspec.structs.fields(FRAME_TYPES[topic]):
+        assert entry.name in seen
+        if isinstance(entry.type, type) and issubclass(entry.type, Table):
+            assert {f"{entry.name}.{column}" for column in entry.type.__struct_fields__} <= seen
+
+
+def test_absent_columns_are_empty():
+    """A column in which nothing is said is empty, be it sent so or left out; the rows are there."""
+    for frame in ("activity_optional_columns_empty", "activity_optional_columns_left_out", "activity_full"):
+        activity = decode((FIXTURES / f"valid/{frame}.frame").read_bytes())
+        assert len(activity.cpus) == 2
+        assert len(activity.processes) == len(activity.processes.cpu_ns) > 0
+        assert list(activity.cpus.frequency_khz) == []
+        assert list(activity.cgroups.page_cache_hits) == []
+        assert list(activity.processes.socket) == []
+    assert len(activity.paths) == 0
+    assert activity.counters == activity.cgroups.counts == []
 
 
 def test_fields_added_later_are_ignored():

@@ -22,6 +22,7 @@ from wattline.wire.frames import (
     Natural,
     SourceState,
     Table,
+    Use,
 )
 
 _ROOT = Path(__file__).parents[2]
@@ -34,11 +35,13 @@ _TYPES = {
     U8: "u8 column",
     U32: "u32 column",
     U64: "u64 column",
-    list[str]: "text column",
-    list[U64]: "u64 column per zone",
+    list[str]: "texts",
     list[SourceState]: "sources",
     dict[str, Natural]: "counts",
 }
+# The same types mean another thing inside a table.
+_COLUMN_LISTS = {True: "u64 column per counter", False: "u64 column per zone"}
+_KINDS = {*_TYPES.values(), *_COLUMN_LISTS.values(), "text column", "table"}
 
 
 def section(heading: str) -> str:
@@ -64,6 +67,10 @@ def declared(kind: type, prefix: str = "") -> dict[str, str]:
         if isinstance(entry.type, type) and issubclass(entry.type, Table):
             found[prefix + entry.name] = "table"
             found.update(declared(entry.type, f"{prefix}{entry.name}."))
+        elif issubclass(kind, Table) and entry.name in kind.column_lists:
+            found[prefix + entry.name] = _COLUMN_LISTS[issubclass(kind, Use)]
+        elif issubclass(kind, Table) and entry.type == list[str]:
+            found[prefix + entry.name] = "text column"
         else:
             found[prefix + entry.name] = _TYPES[entry.type]
     return found
@@ -91,12 +98,12 @@ def test_every_source_field_is_described():
 
 @pytest.mark.parametrize("topic", FRAME_TYPES)
 def test_optional_fields_are_called_so(topic):
-    """What has a default in the code is optional on the page, and nothing else is."""
-    optional = {
-        entry.name
-        for entry in msgspec.structs.fields(FRAME_TYPES[topic])
-        if not entry.required and entry.name not in _HEADER
-    }
+    """What has a default in the code, or may be absent in a table, is optional on the page, nothing else."""
+    fields = msgspec.structs.fields(FRAME_TYPES[topic])
+    optional = {entry.name for entry in fields if not entry.required and entry.name not in _HEADER}
+    for entry in fields:
+        if isinstance(entry.type, type) and issubclass(entry.type, Table):
+            optional |= {f"{entry.name}.{column}" for column in entry.type.optional}
     described_as = {row[0].strip("`") for row in rows(section(f"### `{topic}`")) if "optional" in row[2]}
     assert described_as == optional
 
@@ -104,7 +111,7 @@ def test_optional_fields_are_called_so(topic):
 def test_every_meaning_is_filled_in():
     """No field of any table is left without a word about it, unless it is the list of sources."""
     for row in rows(_TEXT):
-        if len(row) == 3 and row[1] in {*_TYPES.values(), "table"}:
+        if len(row) == 3 and row[1] in _KINDS:
             assert row[2], row[0]
 
 
@@ -192,5 +199,5 @@ def test_the_example_of_a_slot_is_one(run_directory):
 def test_every_type_is_explained():
     """Every type that the tables name is among the encodings."""
     kinds = section("## 5. Encoding")
-    for name in {*_TYPES.values(), "table"}:
+    for name in _KINDS:
         assert name in kinds

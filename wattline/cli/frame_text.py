@@ -2,10 +2,10 @@
 """Frames as text for people. Pure."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from wattline.wire.columns import Column
-from wattline.wire.frames import Activity, AnyFrame, Energy, Frame, Metadata, Power, Status, Table
+from wattline.wire.frames import Activity, AnyFrame, Energy, Frame, Metadata, Power, Status, Table, Use
 
 _HEADER_FIELDS = frozenset(Frame.__struct_fields__)
 _NS_PER_MS, _UJ_PER_J, _BYTES_PER_MB = 1e6, 1e6, 1e6
@@ -22,8 +22,11 @@ def _summary(frame: AnyFrame) -> str:
     match frame:
         case Activity():
             busy_ns = sum(frame.cgroups.cpu_ns) + sum(frame.cpus.lost_ns)
+            # Each has a row for every socket.
+            processes = len(set(zip(frame.processes.pid, frame.processes.start_ticks, strict=True)))
+            cgroups = len(set(frame.cgroups.cgroup_id))
             return (
-                f"{len(frame.processes)} processes in {len(frame.cgroups)} cgroups, {busy_ns / 1e9:.3f} s "
+                f"{processes} processes in {cgroups} cgroups, {busy_ns / 1e9:.3f} s "
                 f"of CPU, {len(frame.cpus)} CPUs, skew {frame.skew_ns / _NS_PER_MS:.3f} ms, {frame.source}"
             )
         case Power():
@@ -34,7 +37,7 @@ def _summary(frame: AnyFrame) -> str:
                 for row in range(len(zones))
             )
         case Metadata():
-            containers = len(set(filter(None, frame.cgroups.container_id)))
+            containers = len({*frame.cgroups.container_id, *frame.processes.container_id} - {""})
             return f"{len(frame.cgroups)} cgroups, {containers} containers, {len(frame.processes)} processes"
         case Energy():
             books = frame.zones
@@ -58,29 +61,35 @@ def _list(parts: Iterator[str]) -> str:
 
 
 def rows(frame: AnyFrame) -> Iterator[str]:
-    """Every table of a frame, a line a row under its column names."""
+    """Every table of a frame, a line a row under its column names; what the publisher left out is not there.
+
+    A column of a list is named by its counter, or by its number where the list is by zone.
+    """
+    counters = frame.counters if isinstance(frame, Activity) else None
     for name in frame.__struct_fields__:
         value = getattr(frame, name)
         if isinstance(value, Table):
             yield f"  {name} ({len(value)} rows)"
-            yield from (f"    {text}" for text in _table(value))
+            yield from (f"    {text}" for text in _table(value, counters))
         elif name not in _HEADER_FIELDS:
             yield f"  {name} = {value}"
 
 
-def _table(table: Table) -> Iterator[str]:
-    columns: dict[str, list[str]] = {}
-    for name in table.__struct_fields__:
+def _table(table: Table, counters: Sequence[str] | None) -> Iterator[str]:
+    columns: dict[str, Column | list[str]] = {}
+    used = Use.__struct_fields__ if isinstance(table, Use) else ()
+    for name in sorted(table.__struct_fields__, key=lambda name: name in used):  # who, then what they used
         value = getattr(table, name)
         if name in table.column_lists:
-            for zone, column in enumerate(value):
-                columns[f"{name}[{zone}]"] = [str(number) for number in column]
-        else:
-            columns[name] = [str(cell) for cell in value]
-    widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
-    numeric = [isinstance(getattr(table, name.split("[")[0]), Column) or "[" in name for name in columns]
-    for cells in zip(*([name, *cells] for name, cells in columns.items()), strict=True):
+            labels = range(len(value)) if counters is None else counters
+            columns |= {f"{name}[{label}]": column for label, column in zip(labels, value, strict=True)}
+        elif value or name not in table.optional:
+            columns[name] = value
+    cells = {name: [str(cell) for cell in column] for name, column in columns.items()}
+    widths = [max(map(len, (name, *texts))) for name, texts in cells.items()]
+    numeric = [isinstance(column, Column) for column in columns.values()]
+    for line_cells in zip(*([name, *texts] for name, texts in cells.items()), strict=True):
         yield "  ".join(
             cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, widths, numeric, strict=True)
+            for cell, width, right in zip(line_cells, widths, numeric, strict=True)
         ).rstrip()

@@ -20,7 +20,7 @@ from .supervise import Child, Supervisor, prefixed
 
 # They read devices that only root may read; the others need nothing.
 _AS_ROOT = ("probe", "power")
-_SERVICE_FILES = frozenset({"last", "lock", "pid", "stream.sock", "ledger", "ledger.refused"})
+_SERVICE_FILES = frozenset({"last", "lock", "pid", "stream.sock", "ledger", "ledger.refused", "procfs_state"})
 _PROBE_READY_S = 30.0  # loading takes about a second; a starved machine gets its time
 
 

@@ -111,8 +111,8 @@ class Cpus(Table, kw_only=True):
 class Use(Table, kw_only=True):
     """What rows of either table below used; all cumulative.
 
-    `counts` has a column for each of the frame's `counters`, as the hardware counted while it was scheduled to:
-    `counts_running_ns` out of `counts_enabled_ns` (see wattline.wire.counts).
+    `counts` has a column for each of the frame's `counters`, as the hardware counted while it was scheduled
+    to: `counts_running_ns` out of `counts_enabled_ns` (see wattline.wire.counts).
     """
 
     column_lists = frozenset({"counts", "counts_enabled_ns", "counts_running_ns"})
@@ -130,7 +130,7 @@ class Use(Table, kw_only=True):
     cpu_ns: U64
     socket: U32 = field(default_factory=U32)  # physical package it ran on
     frequency_cycles: U64 = field(default_factory=U64)  # CPU time × the CPU's clock at that time
-    page_cache_hits: U64 = field(default_factory=U64)  # pages asked of the page cache, and pages dirtied in it
+    page_cache_hits: U64 = field(default_factory=U64)  # pages asked of it, and dirtied in it
     net_tx_softirqs: U64 = field(default_factory=U64)
     net_rx_softirqs: U64 = field(default_factory=U64)
     block_softirqs: U64 = field(default_factory=U64)
@@ -251,12 +251,20 @@ class MetadataCgroups(Table, kw_only=True):
 
 
 class MetadataProcesses(Table, kw_only=True):
-    """Who each process is; `kernel` is 1 for a kernel thread."""
+    """Who each process is; `kernel` is 1 for a kernel thread.
+
+    The last three are its own container, known from itself where its cgroup tells none (cgroup v1).
+    """
+
+    optional = frozenset({"container_id", "runtime", "pod_uid"})
 
     pid: U32
     start_ticks: U64
     kernel: U8
     comm: list[str]
+    container_id: list[str] = field(default_factory=list)
+    runtime: list[str] = field(default_factory=list)
+    pod_uid: list[str] = field(default_factory=list)
 
 
 class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):

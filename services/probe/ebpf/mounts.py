@@ -5,6 +5,7 @@ import ctypes
 import os
 from pathlib import Path
 
+from services.probe.errors import Unavailable
 from wattline.errors import Fatal
 
 BPFFS = Path("/sys/fs/bpf")
@@ -12,7 +13,7 @@ TRACEFS = Path("/sys/kernel/tracing")
 
 
 def have_mounted(kind: str, mount_point: Path) -> None:
-    """Mount a file system unless it is there. Raises Fatal(PERMISSION) with the command that cures it."""
+    """Mount a file system unless it is there. Raises Unavailable with the command that cures it."""
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     if any(line.split()[1:3] == [str(mount_point), kind] for line in mounts.splitlines()):
         return
@@ -20,7 +21,7 @@ def have_mounted(kind: str, mount_point: Path) -> None:
     # bpffs is open to all by default (1777), and anybody could take our name in it.
     if libc.mount(kind.encode(), os.fsencode(mount_point), kind.encode(), 0, b"mode=0700") != 0:
         reason = os.strerror(ctypes.get_errno())
-        raise Fatal(
+        raise Unavailable(
             f"no {kind} at {mount_point} and it could not be mounted ({reason}); "
             f"as root: mount -t {kind} {kind} {mount_point}",
             Fatal.PERMISSION,

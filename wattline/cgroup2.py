@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cgroup id → path, by walking the cgroup2 tree."""
+"""The cgroup2 hierarchy: where it is mounted, and which cgroup is where."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+ROOT_ID = 1  # of the hierarchy's root; cgroup_init_early and kernfs number it first, on every kernel
 
 
 def find_mount(procfs: Path) -> Path | None:

@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few kernel calls that pinned BPF objects need: bpf(2) and perf_event_open(2), through ctypes.
+"""The few calls of bpf(2) that pinned objects need, through ctypes.
 
 Kept apart from BCC so that the long-running reader never loads LLVM.
-Source of numbers and layouts: include/uapi/linux/bpf.h and perf_event.h, Linux 5.15.
+Source of numbers and layouts: include/uapi/linux/bpf.h, Linux 5.15.
 """
 
 import ctypes
 import errno
+import mmap
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
-# (bpf, perf_event_open) by machine; arch/x86/entry/syscalls/syscall_64.tbl and
-# include/uapi/asm-generic/unistd.h.
-SYSCALLS = {"x86_64": (321, 298), "aarch64": (280, 241), "riscv64": (280, 241)}
+# Number of bpf(2) by machine; arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 
 MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM = 1, 2, 3
 OBJ_PIN, OBJ_GET = 6, 7
 PROG_TEST_RUN = 10
-MAP_LOOKUP_BATCH = 24
+OBJ_GET_INFO_BY_FD = 15
+MAP_LOOKUP_BATCH, MAP_DELETE_BATCH = 24, 27
 LINK_CREATE = 28
 
 ATTACH_TYPE_PERF_EVENT = 41
 TEST_RUN_ON_CPU = 1
 UPDATE_ANY, UPDATE_NOEXIST = 0, 1
-PERF_TYPE_TRACEPOINT = 2
-PERF_FLAG_FD_CLOEXEC = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -85,31 +85,26 @@ class _LinkCreate(ctypes.Structure):
     )
 
 
-class _PerfEventAttr(ctypes.Structure):
-    # Only the first fields of struct perf_event_attr; `size` tells the kernel how many (VER0, 64 bytes).
+class _InfoByFd(ctypes.Structure):
+    _fields_ = (("bpf_fd", ctypes.c_uint32), ("info_len", ctypes.c_uint32), ("info", ctypes.c_uint64))
+
+
+class _MapInfo(ctypes.Structure):
     _fields_ = (
         ("type", ctypes.c_uint32),
-        ("size", ctypes.c_uint32),
-        ("config", ctypes.c_uint64),
-        ("sample_period", ctypes.c_uint64),
-        ("sample_type", ctypes.c_uint64),
-        ("read_format", ctypes.c_uint64),
-        ("flags", ctypes.c_uint64),
-        ("wakeup_events", ctypes.c_uint32),
-        ("bp_type", ctypes.c_uint32),
-        ("config1", ctypes.c_uint64),
+        ("id", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
     )
 
 
-def _number(index: int) -> int:
-    machine = platform.machine()
-    if machine not in SYSCALLS:
-        raise OSError(errno.ENOSYS, f"no bpf(2) number known for {machine}; known: {', '.join(SYSCALLS)}")
-    return SYSCALLS[machine][index]
-
-
 def _bpf(command: int, attr: ctypes.Structure) -> int:
-    result = int(_libc.syscall(_number(0), command, ctypes.byref(attr), ctypes.sizeof(attr)))
+    machine = platform.machine()
+    if machine not in _SYSCALL:
+        raise OSError(errno.ENOSYS, f"no bpf(2) number known for {machine}; known: {', '.join(_SYSCALL)}")
+    result = int(_libc.syscall(_SYSCALL[machine], command, ctypes.byref(attr), ctypes.sizeof(attr)))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"bpf(2) command {command}: {os.strerror(code)}")
@@ -128,25 +123,22 @@ def open_pinned(path: Path) -> int:
     return _bpf(OBJ_GET, _Obj(pathname=ctypes.addressof(name)))
 
 
-def link_tracepoint(program_fd: int, tracepoint_id: int) -> int:
-    """Attach a program to a tracepoint by a link, which can be pinned (Linux 5.15 and newer).
-
-    The perf event is opened on CPU 0 but a BPF program on it runs for the tracepoint on every CPU.
-    """
-    attr = _PerfEventAttr(
-        type=PERF_TYPE_TRACEPOINT, size=64, config=tracepoint_id, sample_period=1, wakeup_events=1
+def link_perf_event(program_fd: int, event_fd: int) -> int:
+    """Attach a program to a perf event by a link, which can be pinned (Linux 5.15 and newer)."""
+    return _bpf(
+        LINK_CREATE,
+        _LinkCreate(prog_fd=program_fd, target_fd=event_fd, attach_type=ATTACH_TYPE_PERF_EVENT),
     )
-    event_fd = int(_libc.syscall(_number(1), ctypes.byref(attr), -1, 0, -1, PERF_FLAG_FD_CLOEXEC))
-    if event_fd < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"perf_event_open(2) of tracepoint {tracepoint_id}: {os.strerror(code)}")
-    try:
-        return _bpf(
-            LINK_CREATE,
-            _LinkCreate(prog_fd=program_fd, target_fd=event_fd, attach_type=ATTACH_TYPE_PERF_EVENT),
-        )
-    finally:
-        os.close(event_fd)  # the link holds it
+
+
+def map_entries_max(map_fd: int) -> int:
+    """How many entries a map was made for."""
+    info = _MapInfo()
+    _bpf(
+        OBJ_GET_INFO_BY_FD,
+        _InfoByFd(bpf_fd=map_fd, info_len=ctypes.sizeof(info), info=ctypes.addressof(info)),
+    )
+    return int(info.max_entries)
 
 
 def run_on_cpu(program_fd: int, cpu: int) -> None:
@@ -154,7 +146,15 @@ def run_on_cpu(program_fd: int, cpu: int) -> None:
     _bpf(PROG_TEST_RUN, _TestRun(prog_fd=program_fd, flags=TEST_RUN_ON_CPU, cpu=cpu))
 
 
-def _address(buffer: bytearray) -> int:
+def call(program_fd: int, *arguments: int) -> int:
+    """Run a raw-tracepoint program once, here, with 64-bit arguments; what it returned."""
+    context = (ctypes.c_uint64 * len(arguments))(*arguments)
+    attr = _TestRun(prog_fd=program_fd, ctx_in=ctypes.addressof(context), ctx_size_in=ctypes.sizeof(context))
+    _bpf(PROG_TEST_RUN, attr)
+    return int(attr.retval)
+
+
+def _address(buffer: bytearray | mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
@@ -191,6 +191,21 @@ def delete(map_fd: int, key: bytes) -> bool:
     return True
 
 
+def delete_all(map_fd: int, keys: Sequence[bytes]) -> None:
+    """Remove many keys of a hash in one call; those that are not there are passed over."""
+    while keys:
+        buffer = bytearray().join(keys)
+        attr = _Batch(keys=_address(buffer), count=len(keys), map_fd=map_fd)
+        try:
+            _bpf(MAP_DELETE_BATCH, attr)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            keys = keys[attr.count + 1 :]  # it stops at the first that is not there
+        else:
+            return
+
+
 class HashReader:
     """Reads a whole hash in one call into buffers made once.
 
@@ -198,17 +213,18 @@ class HashReader:
     they are overwritten by the next read.
     """
 
-    def __init__(self, map_fd: int, key_bytes: int, value_bytes: int, rows: int) -> None:
+    def __init__(self, map_fd: int, key_bytes: int, value_bytes: int) -> None:
         self._map_fd = map_fd
         self._key_bytes = key_bytes
         self._value_bytes = value_bytes
-        self._rows = rows
-        self._keys = bytearray(key_bytes * rows)
-        self._values = bytearray(value_bytes * rows)
+        self._rows = map_entries_max(map_fd)
+        # Mapped rather than allocated: what no row ever reaches takes no memory.
+        self._keys = mmap.mmap(-1, key_bytes * self._rows)
+        self._values = mmap.mmap(-1, value_bytes * self._rows)
         self._token = bytearray(8)
 
-    def read(self) -> tuple[int, memoryview, memoryview]:
-        """(number of rows, their keys, their values)."""
+    def read(self) -> tuple[memoryview, memoryview]:
+        """(keys, values)."""
         attr = _Batch(
             out_batch=_address(self._token),
             keys=_address(self._keys),
@@ -219,13 +235,10 @@ class HashReader:
         try:
             _bpf(MAP_LOOKUP_BATCH, attr)
         except OSError as error:
-            if (
-                error.errno != errno.ENOENT
-            ):  # ENOENT: the end of the map was reached, which is the normal case
+            if error.errno != errno.ENOENT:  # the end of the map was reached, which is the normal case
                 raise
         count = int(attr.count)
         return (
-            count,
             memoryview(self._keys)[: count * self._key_bytes],
             memoryview(self._values)[: count * self._value_bytes],
         )

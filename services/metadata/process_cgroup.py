@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which container a process is in, told from its /proc/PID/cgroup alone. Pure.
+
+For hosts where cgroup v1 hierarchies know containers that cgroup2 doesn't (man 7 cgroups): the file has a
+line HIERARCHY:CONTROLLERS:PATH for each hierarchy in use, 0::PATH being cgroup2's.
+"""
+
+from collections.abc import Iterator
+
+from .cgroup_path import CgroupIdentity, identify
+
+# Runtimes put a container into all hierarchies. Should they differ, those that limit it are right.
+_PREFERRED = ("cpu", "cpuacct", "memory", "pids", "name=systemd")
+_CGROUP2 = "0"
+_REMOVED = " (deleted)"  # what the kernel appends to the path of a removed cgroup
+
+
+def uses_cgroup1(text: str) -> bool:
+    """Whether a /proc/PID/cgroup shows any hierarchy besides cgroup2: each process's file shows them all."""
+    return any(hierarchy != _CGROUP2 for hierarchy, _controllers, _path in _lines(text))
+
+
+def container_of(text: str) -> CgroupIdentity:
+    """The container that a /proc/PID/cgroup tells; empty if it tells none."""
+    for _hierarchy, _controllers, path in sorted(_lines(text), key=_rank):
+        identity = identify(path)
+        if identity.container_id:
+            return identity
+    return CgroupIdentity()
+
+
+def _lines(text: str) -> Iterator[tuple[str, str, str]]:
+    for line in text.split("\n"):  # no other character ends a line, and names may hold any other
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if path.startswith("/"):
+            yield hierarchy, controllers, path.removesuffix(_REMOVED)
+
+
+def _rank(line: tuple[str, str, str]) -> int:
+    hierarchy, controllers, _path = line
+    if hierarchy == _CGROUP2:
+        return len(_PREFERRED) + 1
+    ranks = [_PREFERRED.index(name) for name in controllers.split(",") if name in _PREFERRED]
+    return min(ranks, default=len(_PREFERRED))

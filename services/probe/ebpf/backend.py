@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The eBPF program as a source of activity: found running, loaded, replaced by a newer version, unloaded."""
+
+import contextlib
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from services.probe.backend import Sample
+from services.probe.errors import Unavailable
+from services.probe.settings import ProbeSettings
+from wattline.errors import Fatal
+from wattline.log import Log
+from wattline.pins import is_pin_directory, remove_pins
+from wattline.wire.rundir import Lock, lock_holder
+
+from . import cpus, layout, perf_events
+from .mounts import BPFFS, have_mounted
+from .pinned import PinnedProgram
+from .reader import SOURCE, EbpfReader
+
+_LOADER_TIMEOUT_S = 60  # compiling takes about a second; a starved machine gets its time
+PublishLast = Callable[[int, Sample], None]
+
+
+class EbpfBackend:
+    """Reads the program that the settings ask for; loads it if it isn't there."""
+
+    source = SOURCE
+
+    def __init__(self, settings: ProbeSettings, log: Log, publish_last: PublishLast) -> None:
+        """`publish_last` is given the epoch and the last sample of a program that is about to be replaced."""
+        self._settings = settings
+        self._log = log
+        self._sysfs = settings.path_sysfs
+        self._program = wanted_program(settings)
+        self._directory = settings.probe_pin_path / self._program.pin_name
+        self._lock = _lock_pins(self._directory.parent)
+        try:
+            program = self._open(self._directory, self._program.features)
+            if program is None:
+                program = self._replace(publish_last)
+        except BaseException:
+            self._lock.close()
+            raise
+        for path in remove_pins(self._directory.parent, keep=self._directory):
+            log.info("unloaded", pins=path)
+        log.info("attached", pins=self._directory, epoch=program.epoch)
+        self._reader = self._read(program)
+        self.epoch = program.epoch
+
+    @property
+    def has_counters(self) -> bool:
+        """Whether hardware counters are among what is recorded."""
+        return bool(self._program.features.counters)
+
+    def sample(self) -> Sample:
+        """Charge what is running, then read all tables."""
+        return self._reader.sample()
+
+    def retire(self, ended_before_ns: int) -> int:
+        """Let go of what ended before a time, and make good what the hooks have missed."""
+        return self._reader.retire(ended_before_ns)
+
+    def close(self, *, keep: bool) -> None:
+        """Unload the program, unless it is kept for the next probe."""
+        self._reader.close()
+        if keep:
+            self._log.info("kept", pins=self._directory)
+        else:
+            remove_pins(self._directory.parent)
+            with contextlib.suppress(OSError):  # somebody else's things are in it
+                self._directory.parent.rmdir()
+        self._lock.close()
+
+    def _read(self, program: PinnedProgram) -> EbpfReader:
+        return EbpfReader(program, self._sysfs, self._settings.path_procfs, undisturbed_cpus(self._settings))
+
+    def _open(self, directory: Path, features: layout.Features) -> PinnedProgram | None:
+        try:
+            return PinnedProgram(directory, features, self._program.cpus)
+        except FileNotFoundError:
+            return None
+        except PermissionError as error:
+            raise Unavailable(
+                f"{error}; the probe needs CAP_BPF and CAP_PERFMON: start it as root", Fatal.PERMISSION
+            ) from None
+
+    def _replace(self, publish_last: PublishLast) -> PinnedProgram:
+        """Load ours. What another version has counted is read once more, right before it is detached."""
+        begun = time.monotonic()
+        with self._former_readers() as former:
+            # Once now, too: while ours is compiled, subscribers find us, and will not miss the last one.
+            for reader in former:
+                publish_last(reader.epoch, reader.sample())
+            with self._compiled() as loader:
+                for reader in former:
+                    publish_last(reader.epoch, reader.sample())
+                for path in remove_pins(self._directory.parent):
+                    self._log.info("unloaded", pins=path)
+                _output, errors = loader.communicate("attach\n", timeout=_LOADER_TIMEOUT_S)
+        if loader.returncode:
+            raise _failure(loader.returncode, errors)
+        self._log.info("loaded", seconds=round(time.monotonic() - begun, 2), pins=self._directory)
+        program = self._open(self._directory, self._program.features)
+        if program is None:
+            raise Fatal(f"the loader ended well, but there is nothing at {self._directory}")
+        return program
+
+    @contextlib.contextmanager
+    def _former_readers(self) -> Iterator[list[EbpfReader]]:
+        """Readers of other versions' pins, as far as their tables are laid out as ours."""
+        readers: list[EbpfReader] = []
+        try:
+            for path in sorted(self._directory.parent.iterdir()):
+                features = layout.readable_features(path.name, self._program)
+                program = self._open(path, features) if features is not None else None
+                if program is not None:
+                    readers.append(self._read(program))
+                elif is_pin_directory(path):
+                    self._log.warning(
+                        "unreadable",
+                        pins=path,
+                        cause="tables of another layout: what they counted since their last frame is a gap",
+                    )
+            yield readers
+        finally:
+            for reader in readers:
+                reader.close()
+
+    @contextlib.contextmanager
+    def _compiled(self) -> Iterator[subprocess.Popen[str]]:
+        """A loader that has compiled the program and waits for the word to attach it."""
+        arguments = (str(self._directory), msgspec.json.encode(self._program).decode())
+        loader = subprocess.Popen(  # noqa: S603 our own module
+            [sys.executable, "-m", f"{__package__}.load", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="backslashreplace",
+        )
+        try:
+            assert loader.stdout is not None
+            if not loader.stdout.readline():
+                _output, errors = loader.communicate(timeout=_LOADER_TIMEOUT_S)
+                raise _failure(loader.returncode, errors)
+            yield loader
+        finally:
+            if loader.poll() is None:
+                loader.kill()
+                loader.communicate()
+
+
+def _failure(exit_code: int, errors: str) -> Fatal:
+    if exit_code < 0:  # it says nothing of what this machine can do
+        return Fatal(f"the loader was ended by signal {-exit_code}; out of memory?")
+    return Unavailable(f"loading failed: {errors.strip()[-1500:]}", exit_code or Fatal.FAILED)
+
+
+def wanted_program(settings: ProbeSettings) -> layout.Program:
+    """The program for these settings on this machine."""
+    sysfs = settings.path_sysfs
+    online = min(cpus.online(sysfs))
+    wanted = [name for name in settings.probe_counters.replace(" ", "").split(",") if name]
+    for name in wanted:
+        if name not in perf_events.COUNTERS:
+            raise Fatal(
+                f"--probe.counters: expected names out of {', '.join(perf_events.COUNTERS)}, got {name!r}",
+                Fatal.SETTINGS,
+            )
+    if len(wanted) > layout.COUNTERS_MAX or len(set(wanted)) < len(wanted):
+        raise Fatal(
+            f"--probe.counters: expected at most {layout.COUNTERS_MAX} different names, got {wanted}",
+            Fatal.SETTINGS,
+        )
+    return layout.Program(
+        process_rows=settings.probe_process_rows,
+        cgroup_rows=settings.probe_cgroup_rows,
+        cpus=cpus.possible_count(sysfs),
+        features=layout.Features(
+            counters=tuple(name for name in wanted if perf_events.has_counter(name, online)),
+            frequency=bool(cpus.frequencies_khz(sysfs, [online])),
+        ),
+        self_flush=bool(undisturbed_cpus(settings)),
+    )
+
+
+def undisturbed_cpus(settings: ProbeSettings) -> set[int]:
+    """CPUs that must not be interrupted for a sample."""
+    wanted = settings.probe_undisturbed_cpus
+    if wanted == "isolated":
+        return cpus.undisturbed(settings.path_sysfs)
+    try:
+        return cpus.cpu_list(wanted)
+    except ValueError:
+        raise Fatal(
+            f'--probe.undisturbed-cpus: expected "isolated" or a list like 2-5,8, got {wanted!r}',
+            Fatal.SETTINGS,
+        ) from None
+
+
+def _lock_pins(path: Path) -> Lock:
+    """One probe per kernel: two that share pins would unload each other's program."""
+    try:
+        if path.parent == BPFFS:
+            have_mounted("bpf", BPFFS)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except PermissionError as error:
+        raise Unavailable(f"{error}; start the probe as root", Fatal.PERMISSION) from None
+    except OSError as error:
+        raise Fatal(
+            f"cannot make {path}: {error.strerror}; expected --probe.pin-path in a mounted BPF file system",
+            Fatal.SETTINGS,
+        ) from None
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        raise Fatal(
+            f"{path} is not a directory that only uid {os.geteuid()} may write to: remove it, or choose "
+            "another --probe.pin-path",
+            Fatal.PERMISSION,
+        )
+    if path.is_mount():
+        raise Fatal(
+            f"--probe.pin-path {path} is a whole file system; expected a directory of our own in it",
+            Fatal.SETTINGS,
+        )
+    lock = Lock(path)
+    if not lock.acquire():
+        raise Fatal(
+            f"another probe (pid {lock_holder(path)}) holds {path}; a kernel needs one probe only, "
+            "stop that one or give this one its own --probe.pin-path"
+        )
+    return lock

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes good what the kernel's hooks have missed: ends and births of processes, births and ends of cgroups.
+
+The kernel skips a hook that comes while its CPU is in the middle of an operation on a map, so now and then an
+event is missed. What it told is state, so it can be compared with what is: who is likely to have ended in each
+step, everybody else a little in each, so that a round takes a minute.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from services.probe.processes import RunningProcess, parse_stat
+from wattline import cgroup2
+
+from . import layout
+from .cgroup_names import CgroupNames
+from .identities import Identities, Rounds
+from .pinned import PinnedProgram
+
+_STEPS_A_ROUND = 60
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+_WALK_AGAIN_NS = 60 * 1_000_000_000
+_NS_PER_S = 1_000_000_000
+
+
+class Reconciler:
+    """Compares a little in each step. Without a view of the host's pids or cgroups it leaves these alone."""
+
+    def __init__(
+        self, program: PinnedProgram, identities: Identities, names: CgroupNames, procfs: Path
+    ) -> None:
+        self._program = program
+        self._identities = identities
+        self._names = names
+        self._procfs = procfs
+        self._sees_pids = _pid_namespace(procfs) == _INITIAL_PID_NAMESPACE
+        self._mount = cgroup2.find_mount(procfs)
+        self._processes = Rounds(_STEPS_A_ROUND)
+        self._cgroups = Rounds(_STEPS_A_ROUND)
+        self._gone: set[int] = set()  # generations that a step found gone: the next one decides
+        self._walked_ns = 0
+
+    def step(self, cgroup_keys: Iterable[bytes], now_ns: int) -> None:
+        """A step; `cgroup_keys` are those of the rows that were just read."""
+        if self._sees_pids:
+            self._end_the_gone()
+            self._date_births()
+        if self._mount is not None:
+            self._remove_the_gone(self._mount)
+            self._name_the_nameless(self._mount, cgroup_keys, now_ns)
+
+    def _end_the_gone(self) -> None:
+        """Mark processes that are not there any more, and were not a step ago either.
+
+        Not at first sight: the kernel's own word comes up to some 35 ms after the end, and is better.
+        """
+        identities = self._identities
+        for generation in filter(identities.__contains__, self._gone):
+            start_boot_ns, ended_ns, tgid, flags, comm = identities.record(generation)
+            if not ended_ns and not _exists(tgid):
+                self._program.put_identity(
+                    generation, (start_boot_ns, time.monotonic_ns(), tgid, flags, comm)
+                )
+        suspects = identities.leaving.union(self._processes.next(identities.living))
+        self._gone = {
+            generation
+            for generation in filter(identities.__contains__, suspects)
+            if not _exists(identities.record(generation)[2])
+        }
+
+    def _date_births(self) -> None:
+        """Give processes whose birth was missed the start that /proc has."""
+        ticks_per_s = self._identities.ticks_per_s
+        for generation in self._identities.unseen:
+            _start, _ended_ns, tgid, flags, _comm = self._identities.record(generation)
+            process = _running(self._procfs, tgid)
+            if process is not None:
+                kernel = layout.FLAG_KERNEL_THREAD if process.kernel else 0
+                flags = flags & ~layout.FLAG_UNSEEN_BIRTH | kernel
+                start_boot_ns = process.start_ticks * _NS_PER_S // ticks_per_s
+                self._program.put_identity(generation, (start_boot_ns, 0, tgid, flags, process.comm))
+
+    def _remove_the_gone(self, mount: Path) -> None:
+        for cgroup_id in self._cgroups.next(self._names.alive):
+            path = self._names.raw_path(cgroup_id)
+            if not path or self._names.is_removed(cgroup_id) or _inode(mount, path) == cgroup_id:
+                continue
+            if self._names.is_presumed(cgroup_id):
+                self._names.presume(cgroup_id, path, time.monotonic_ns())
+            else:
+                self._program.mark_removed(cgroup_id, time.monotonic_ns())
+
+    def _name_the_nameless(self, mount: Path, cgroup_keys: Iterable[bytes], now_ns: int) -> None:
+        """Look for cgroups that have rows and no path; those not found are as good as removed."""
+        ids = {layout.CGROUP_KEY.unpack(key)[0] for key in cgroup_keys}
+        nameless = self._names.without_path(ids)
+        if not nameless or now_ns - self._walked_ns < _WALK_AGAIN_NS:
+            return
+        self._walked_ns = now_ns
+        found = dict(cgroup2.walk(mount))
+        for cgroup_id in nameless:
+            path = found.get(cgroup_id)
+            self._names.presume(cgroup_id, os.fsencode(path or ""), 0 if path else now_ns)
+
+
+def _pid_namespace(procfs: Path) -> int | None:
+    try:
+        return (procfs / "self/ns/pid").stat().st_ino
+    except OSError:
+        return None
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _running(procfs: Path, pid: int) -> RunningProcess | None:
+    try:
+        return parse_stat(pid, (procfs / str(pid) / "stat").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _inode(mount: Path, path: bytes) -> int | None:
+    try:
+        return os.stat(os.fsencode(mount) + path).st_ino  # noqa: PTH116 bytes, which Path does not take
+    except FileNotFoundError:
+        return None

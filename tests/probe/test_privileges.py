@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The probe starts with two capabilities, gives up what it can, and falls back to /proc without them."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from services.probe.capabilities import CAPABILITIES
+from tests.load import in_cgroup
+from tests.probe.rows import cgroup_value
+from tests.probe.service import frame_after, start, stop
+
+TWO = {"CAP_BPF", "CAP_PERFMON"}
+
+
+def capabilities(pid: int, which="CapEff") -> set[str]:
+    """Names of a process's capabilities, a number for one that the probe has no name for."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    bits = int(next(line for line in status.splitlines() if line.startswith(which)).split()[1], 16)
+    names = {bit: name for name, bit in CAPABILITIES.items()}
+    return {names.get(bit, str(bit)) for bit in range(64) if bits >> bit & 1}
+
+
+ONLY_TWO = ("setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all")
+NONE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
+def test_two_capabilities_are_enough(run_directory, pin_path, cgroup):
+    """With CAP_BPF and CAP_PERFMON alone it loads, reads and unloads; while it reads it holds CAP_BPF alone."""
+    probe = start(run_directory, pin_path, "--probe.backend", "ebpf", prefix=ONLY_TWO)
+    frame_after(run_directory, time.monotonic_ns())
+    held = capabilities(probe.pid)
+    with in_cgroup(cgroup, ["sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]) as process:
+        process.wait(timeout=30)
+    frame = frame_after(run_directory, time.monotonic_ns())
+    stop(probe)
+    assert probe.returncode == 0
+    assert not pin_path.exists()
+    assert held == {"CAP_BPF"}
+    assert frame.source == "ebpf"
+    assert cgroup_value(frame, cgroup) > 10_000_000
+
+
+def test_counters_keep_one_more(run_directory, pin_path):
+    """With counters CAP_PERFMON stays, for a CPU that is plugged in later needs new ones."""
+    probe = start(run_directory, pin_path, "--probe.counters", "cpu_clock", prefix=ONLY_TWO)
+    frame = frame_after(run_directory, time.monotonic_ns())
+    held = capabilities(probe.pid)
+    stop(probe)
+    assert held == TWO
+    assert frame.counters == ["cpu_clock"]
+
+
+@pytest.mark.parametrize("which", ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"])
+def test_root_gives_up_the_rest_for_good(run_directory, pin_path, which):
+    """Started with everything, nothing but CAP_BPF is left in any set, nor a way to gain it back."""
+    probe = start(run_directory, pin_path)
+    frame_after(run_directory, time.monotonic_ns())
+    held = capabilities(probe.pid, which)
+    status = Path(f"/proc/{probe.pid}/status").read_text(encoding="utf-8")
+    stop(probe)
+    assert held <= {"CAP_BPF"}
+    assert "NoNewPrivs:\t1" in status
+
+
+def test_another_user_with_two_capabilities_will_do(run_directory, pin_path):
+    """A user that is not root, given a directory for the pins and eyes for tracefs, runs it as well."""
+    user = 60_998
+    pin_path.mkdir()
+    os.chown(pin_path, user, user)
+    os.chown(run_directory, user, user)
+    bpffs = pin_path.parent
+    mode = bpffs.stat().st_mode
+    bpffs.chmod(0o711)
+    caps = "+bpf,+perfmon,+dac_read_search"  # bpffs and tracefs are root's alone here
+    prefix = (
+        "setpriv",
+        f"--reuid={user}",
+        f"--regid={user}",
+        "--clear-groups",
+        f"--inh-caps=-all,{caps}",
+        f"--ambient-caps=-all,{caps}",
+        f"--bounding-set=-all,{caps}",
+    )
+    try:
+        probe = start(run_directory, pin_path, "--probe.backend", "ebpf", prefix=prefix)
+        frame_after(run_directory, time.monotonic_ns())
+        held = capabilities(probe.pid)
+        stop(probe)
+    finally:
+        bpffs.chmod(mode)
+    assert held == {"CAP_BPF"}
+    assert probe.returncode == 0
+
+
+def test_without_them_it_reads_proc_and_says_what_is_lost(run_directory, pin_path):
+    """No capabilities: /proc, with one warning that names what is missing, what it costs and the cure."""
+    probe = start(run_directory, pin_path, prefix=NONE)
+    frame = frame_after(run_directory, time.monotonic_ns())
+    output = stop(probe)
+    warnings = [line for line in output.splitlines() if "WARNING" in line]
+    assert frame.source == "procfs"
+    assert len(warnings) == 1
+    for word in ("no_ebpf", "CAP_PERFMON", "CAP_BPF", "as root", "10 ms"):
+        assert word in warnings[0]
+    assert {source.name: source.up for source in frame.sources} == {"procfs": True, "ebpf": False}
+
+
+def test_ebpf_that_is_insisted_on_is_not_replaced(run_directory, pin_path):
+    """Told to use eBPF it ends with 77 rather than with coarser figures."""
+    probe = start(run_directory, pin_path, "--probe.backend", "ebpf", prefix=NONE)
+    output, _errors = probe.communicate(timeout=20)
+    assert probe.returncode == 77
+    assert "CAP_BPF" in output
+
+
+def test_without_bcc_it_reads_proc(run_directory, pin_path, tmp_path):
+    """BCC missing is one more reason for /proc, told with the package to install."""
+    (tmp_path / "bcc.py").write_text("raise ImportError('not installed')\n", encoding="ascii")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    probe = start(run_directory, pin_path, env=environment)
+    frame = frame_after(run_directory, time.monotonic_ns())
+    output = stop(probe)
+    assert frame.source == "procfs"
+    assert "python3-bpfcc" in output
+
+
+def test_procfs_can_be_asked_for(run_directory, pin_path, cgroup):
+    """--probe.backend procfs asks for no privilege, loads nothing, and goes on after a kill in the same epoch."""
+    probe = start(run_directory, pin_path, "--probe.backend", "procfs")
+    first = frame_after(run_directory, time.monotonic_ns())
+    with in_cgroup(cgroup, ["sh", "-c", "while :; do :; done"]):
+        time.sleep(0.5)
+        probe.kill()
+        probe.communicate()
+        time.sleep(0.5)
+        probe = start(run_directory, pin_path, "--probe.backend", "procfs")
+        frame = frame_after(run_directory, time.monotonic_ns())
+    stop(probe)
+    assert not pin_path.exists()
+    assert frame.epoch == first.epoch
+    assert cgroup_value(frame, cgroup) > 500_000_000

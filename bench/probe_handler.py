@@ -43,6 +43,7 @@ STEPS = {
 }
 
 Attached = tuple[Any, int]  # the BCC object, and the descriptor of its handler
+PLAIN = layout.Features()
 
 
 class EnableStats(ctypes.Structure):
@@ -59,7 +60,7 @@ def attach_step(source: str) -> Attached:
 
 
 def attach_probe(
-    features: layout.Features = layout.Features(), *, hooks: bool = True, self_flush: bool = False
+    features: layout.Features = PLAIN, *, hooks: bool = True, self_flush: bool = False
 ) -> Attached:
     """The real program with all of its hooks, or with the handler alone."""
     from bcc import BPF  # noqa: PLC0415

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What reading costs: CPU time a tick, memory and frame size, by number of live processes that wake once a second.
+"""What reading costs: CPU time a tick, memory and frame size, by number of processes that wake every second.
 
 Needs root. Usage: python -m bench.probe_reader [ebpf|procfs ...]
 
-The processes are real; forked from one interpreter, so that ten thousand of them start at once. Ends with what a
-sample costs on the CPUs themselves, from which the cost on larger machines follows.
+The processes are real; forked from one interpreter, so that ten thousand of them start at once. Ends with
+what a sample costs on the CPUs themselves, from which the cost on larger machines follows.
 """
 
 import os
@@ -79,8 +79,9 @@ def case(backend: str, count: int) -> None:
             frame = frame_after(run, time.monotonic_ns())
             ms = (cpu_s(process.pid) - before_s) / (frame.seq - seq) * 1e3
             print(
-                f"  {backend:7}{len(frame.processes):8} rows: {ms:8.2f} ms of CPU a tick ({ms * 1e3 / len(frame.processes):6.2f} "
-                f"µs a row), {resident_mb(process.pid):6.1f} MB, frame {len(encode(frame)):9,} bytes",
+                f"  {backend:7}{len(frame.processes):8} rows: {ms:8.2f} ms of CPU a tick "
+                f"({ms * 1e3 / len(frame.processes):6.2f} µs a row), {resident_mb(process.pid):6.1f} MB, "
+                f"frame {len(encode(frame)):9,} bytes",
                 flush=True,
             )
         finally:
@@ -113,9 +114,10 @@ def flush() -> None:
                 took_ns += time.perf_counter_ns() - begun
             per_cpu_us = took_ns / rounds / wanted.cpus / 1e3
             print(
-                f"  flush, {name:9}: {per_cpu_us:6.1f} µs a CPU, one after the other; so {per_cpu_us * 64 / 1e3:.2f} ms "
-                f"a sample with 64 CPUs, {per_cpu_us * 256 / 1e3:.2f} ms with 256, which is also their skew; of each "
-                f"CPU {per_cpu_us / 1e4:.4f} % at one sample a second",
+                f"  flush, {name:9}: {per_cpu_us:6.1f} µs a CPU, one after the other; so "
+                f"{per_cpu_us * 64 / 1e3:.2f} ms a sample with 64 CPUs, "
+                f"{per_cpu_us * 256 / 1e3:.2f} ms with 256, which is also "
+                f"their skew; of each CPU {per_cpu_us / 1e4:.4f} % at one sample a second",
                 flush=True,
             )
             if load_process:

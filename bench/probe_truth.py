@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,12 @@ def closure(backend: str, interval_s: float, intervals: int) -> None:
             with cgroup() as path, in_cgroup(path, command, stdout=subprocess.DEVNULL):
                 time.sleep(0.3)
                 frames = running.frames(intervals + 1)
-            worst = max(zip(frames, frames[1:], strict=False), key=lambda pair: abs(error_ns(*pair)))
+            worst = max(pairwise(frames), key=lambda pair: abs(error_ns(*pair)))
             allowed_ns = MS + sum(len(frame.cpus) * frame.skew_ns for frame in worst)
             print(
-                f"  closure, {interval_s:g} s, {name:12} worst of {intervals}: {error_ns(*worst) / MS:8.4f} ms "
-                f"(allowed {allowed_ns / MS:.2f} ms, skew {worst[1].skew_ns / MS:.2f} ms)",
+                f"  closure, {interval_s:g} s, {name:12} worst of {intervals}: "
+                f"{error_ns(*worst) / MS:8.4f} ms (allowed {allowed_ns / MS:.2f} ms, "
+                f"skew {worst[1].skew_ns / MS:.2f} ms)",
                 flush=True,
             )
 
@@ -146,9 +148,10 @@ def storm(backend: str) -> None:
         ]
         ended = [row for row in rows if row[2] & PROCESS_ENDED]
         print(
-            f"  fork storm, {SHELLS / seconds:.0f} shells a second: row ÷ kernel's account {ours_ns / kernel_ns:.5f} "
-            f"(of {kernel_ns / 1e9:.2f} s, stolen {(steal_ns() - stolen_ns) / MS:.0f} ms); ended processes with a "
-            f"row {len(ended)} of {SHELLS}, their time {sum(row[3] for row in ended) / kernel_ns:.3f} of it; "
+            f"  fork storm, {SHELLS / seconds:.0f} shells a second: row ÷ kernel's account "
+            f"{ours_ns / kernel_ns:.5f} (of {kernel_ns / 1e9:.2f} s, "
+            f"stolen {(steal_ns() - stolen_ns) / MS:.0f} ms); ended processes with a row "
+            f"{len(ended)} of {SHELLS}, their time {sum(row[3] for row in ended) / kernel_ns:.3f} of it; "
             f"losses {frame.losses}",
             flush=True,
         )
@@ -174,8 +177,9 @@ def spin(backend: str) -> None:
             row[3] for (_id, pid), rows in processes(after).items() if pid == process.pid for row in rows
         )
         print(
-            f"  spin of 1 s: {(spun_ns - before_ns) / MS:.2f} ms in its window, {(all_ns - spun_ns) / MS:.2f} ms "
-            f"later, stolen {(steal_ns() - stolen_ns) / MS:.0f} ms; its process row {named_ns / spun_ns:.4f} of it",
+            f"  spin of 1 s: {(spun_ns - before_ns) / MS:.2f} ms in its window, "
+            f"{(all_ns - spun_ns) / MS:.2f} ms later, stolen {(steal_ns() - stolen_ns) / MS:.0f} ms; "
+            f"its process row {named_ns / spun_ns:.4f} of it",
             flush=True,
         )
 
@@ -202,7 +206,8 @@ def kills(backend: str, count: int) -> None:
         print(
             f"  {count} readers killed: row ÷ kernel's account "
             f"{cgroup_value(frame, container.cgroup) / kernel_ns:.5f} (of {kernel_ns / 1e9:.2f} s, stolen "
-            f"{(steal_ns() - stolen_ns) / MS:.0f} ms), {'same epoch' if frame.epoch == epoch else 'a new epoch'}",
+            f"{(steal_ns() - stolen_ns) / MS:.0f} ms), "
+            f"{'same epoch' if frame.epoch == epoch else 'a new epoch'}",
             flush=True,
         )
 

@@ -6,9 +6,7 @@ A setting has one name in three spellings: --web.listen-address, WATTLINE_WEB_LI
 """
 
 import argparse
-import difflib
 import socket
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +144,8 @@ def settings_of(settings_type: type[Struct]) -> list[Setting]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """'; did you mean X?' for the known name most like `name`, or nothing."""
+    import difflib  # noqa: PLC0415 what is hardly ever needed takes no memory in five processes
+
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -231,6 +231,8 @@ def _to_path(kind: type, value: object) -> object:
 
 def _from_file(path: Path, service: str, known: Sequence[Setting], borrowed_table: str) -> dict[str, Any]:
     """The values for one service: the common ones at the top, then those of its own table."""
+    import tomllib  # noqa: PLC0415 as above
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -10,7 +10,7 @@ from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 
 from . import procfs
 from .directory import Directory
-from .process_cgroup import container_of, uses_cgroup1
+from .process_cgroup import cgroup2_tells, container_of, uses_cgroup1
 from .settings import MetadataSettings
 
 _SOURCE = "cgroup2"
@@ -39,14 +39,15 @@ class MetadataStage:
             return
         self._directory.see(frame)
         self._look_for_cgroups(frame)
+        source = self._source()
         self._ask_processes(frame)
         self._covers = (frame.epoch, frame.mono_ns)
-        self._publish()
+        self._publish(source)
 
     def on_tick(self, now_ns: int) -> None:
         """A sign of life when there is no activity."""
         if now_ns - self._published_ns >= self._runtime.interval_ns:
-            self._publish()
+            self._publish(self._source())
 
     def close(self) -> None:
         """Nothing is held."""
@@ -65,25 +66,35 @@ class MetadataStage:
         with_cgroup1 = uses_cgroup1(procfs.own_cgroups(path))
         for key in self._directory.unasked(activity, uses_cgroup1=with_cgroup1)[:_ASKED_MAX]:
             text = procfs.cgroups_of(path, *key)
-            identity = container_of(text) if text is not None else None
+            if text is None:
+                self._directory.answer(key, None)
+                continue
+            identity = container_of(text)
             self._directory.answer(key, identity)
-            if identity is not None and identity.container_id and not self._said_by_process:
-                self._said_by_process = True
-                self._runtime.log.warning("containers_by_process", cause=_BY_PROCESS)
+            if identity.container_id and not cgroup2_tells(text):
+                self._say_by_process("containers_by_process", _BY_PROCESS)
 
     def _mount(self) -> Path | None:
         if self._settings.path_cgroup:
             return Path(self._settings.path_cgroup)
         return find_mount(self._settings.path_procfs)
 
-    def _publish(self) -> None:
+    def _source(self) -> SourceState:
         mount = self._mount()
         # Where only the kernel's own word reaches us, it does.
-        up = self._directory.tells_cgroups_apart() or (mount is not None and mount.is_dir())
-        reason = "" if up else f"no cgroup2 hierarchy is mounted: {_BY_PROCESS}"
-        if not up:
+        if self._directory.tells_cgroups_apart() or (mount is not None and mount.is_dir()):
+            return SourceState(name=_SOURCE, up=True)
+        reason = f"no cgroup2 hierarchy is mounted: {_BY_PROCESS}"
+        self._say_by_process("no_cgroup2", reason)
+        return SourceState(name=_SOURCE, up=False, reason=reason)
+
+    def _say_by_process(self, event: str, cause: str) -> None:
+        """How this host is, rather than what goes wrong: one line is enough."""
+        if not self._said_by_process:
             self._said_by_process = True
-            self._runtime.log.warning("no_cgroup2", cause=reason)
+            self._runtime.log.warning(event, cause=cause)
+
+    def _publish(self, source: SourceState) -> None:
         self._published_ns = time.monotonic_ns()
         self._runtime.publish(
             Metadata,
@@ -93,5 +104,5 @@ class MetadataStage:
             covers_mono_ns=self._covers[1],
             cgroups=self._directory.cgroups(),
             processes=self._directory.processes(),
-            sources=[SourceState(name=_SOURCE, up=up, reason=reason)],
+            sources=[source],
         )

@@ -29,6 +29,11 @@ def container_of(text: str) -> CgroupIdentity:
     return CgroupIdentity()
 
 
+def cgroup2_tells(text: str) -> bool:
+    """Whether cgroup2's own line in it tells a container: then activity has a cgroup of it, or soon will."""
+    return any(identify(path).container_id for hierarchy, _, path in _lines(text) if hierarchy == _CGROUP2)
+
+
 def _lines(text: str) -> Iterator[tuple[str, str, str]]:
     for line in text.split("\n"):  # no other character ends a line, and names may hold any other
         hierarchy, _, rest = line.partition(":")

@@ -7,13 +7,14 @@ from wattline.wire.frames import Activity, SourceState
 
 from .backend import Backend
 from .capabilities import keep_only, require_capabilities
-from .ebpf.backend import SOURCE, EbpfBackend, PublishLast
+from .ebpf.backend import EbpfBackend, PublishLast
+from .ebpf.reader import SOURCE
 from .errors import Unavailable
 from .settings import ProbeSettings
 
 _LOST = (
-    "processes' CPU time comes in steps of 10 ms, one that lives shorter than an interval has no row, and there are "
-    "no sockets, softirqs, page-cache or hardware counters"
+    "processes' CPU time comes in steps of 10 ms, one that lives shorter than an interval has no row, and "
+    "there are no sockets, softirqs, page-cache or hardware counters"
 )
 
 

@@ -9,7 +9,7 @@ from wattline.wire.frames import Activity, AnyFrame, SourceState
 
 from .backend import Sample
 from .choose import choose_backend
-from .ebpf.backend import SOURCE
+from .ebpf.reader import SOURCE
 from .settings import ProbeSettings
 
 # What is lost, why, and how to cure it, by the names in Sample.losses.

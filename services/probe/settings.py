@@ -15,7 +15,8 @@ class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
     probe_backend: Annotated[
         str,
         meaning(
-            "where activity comes from: ebpf, procfs (coarser, from /proc), or auto: ebpf where it can be had",
+            "where activity comes from: ebpf, procfs (coarser, from /proc), or auto: "
+            "ebpf where it can be had",
             pattern="^(auto|ebpf|procfs)$",
         ),
     ] = field(default="auto", name="probe.backend")
@@ -28,8 +29,8 @@ class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
     probe_process_rows: Annotated[
         int,
         meaning(
-            "most process rows at a time; a row takes about 400 bytes of kernel memory, and 100 more for each "
-            "counter",
+            "most process rows at a time; a row takes about 400 bytes of kernel memory, and 100 more for "
+            "each counter",
             ge=64,
             le=1 << 20,
         ),
@@ -49,15 +50,15 @@ class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
     probe_counters: Annotated[
         str,
         meaning(
-            "hardware counters to keep per process, of cycles, instructions, cache_misses, ref_cycles, cpu_clock, "
-            "task_clock; those that the machine has not got are left out"
+            "hardware counters to keep per process, of cycles, instructions, cache_misses, ref_cycles, "
+            "cpu_clock, task_clock; those that the machine has not got are left out"
         ),
     ] = field(default="cycles,instructions,cache_misses,ref_cycles", name="probe.counters")
     probe_undisturbed_cpus: Annotated[
         str,
         meaning(
-            "CPUs never interrupted for a sample, as a list like 2-5,8, or isolated for those that the kernel "
-            "keeps so (nohz_full, isolcpus); what runs there is charged when it leaves its CPU"
+            "CPUs never interrupted for a sample, as a list like 2-5,8, or isolated for those that the "
+            "kernel keeps so (nohz_full, isolcpus); what runs there is charged when it leaves its CPU"
         ),
     ] = field(default="", name="probe.undisturbed-cpus")
     path_sysfs: Annotated[Path, meaning("where the host's sysfs is mounted")] = field(

@@ -91,10 +91,13 @@ def test_a_chain_that_goes_up_at_once():
     book.advance(tree.activity())
     tree.use(child, 5)
     tree.use(parent, 6)
-    for cgroup in (child, parent):
+    elsewhere = tree.born()
+    unseen = tree.born(elsewhere)
+    tree.use(unseen, 9000)  # not to be mistaken for it
+    for cgroup in (child, parent, unseen):
         tree.remove(cgroup)
         tree.fold(cgroup)
-    assert book.advance(tree.activity()).used_ns == {unlisted(grandparent): 11}
+    assert book.advance(tree.activity()).used_ns == {unlisted(grandparent): 11, unlisted(elsewhere): 9000}
 
 
 def test_a_chain_that_goes_up_step_by_step():
@@ -112,6 +115,32 @@ def test_a_chain_that_goes_up_step_by_step():
         tree.fold(cgroup)
         assert book.advance(tree.activity()).used_ns == {}
     assert sum(tree.departed.values()) == 304
+
+
+def test_a_departed_row_that_begins_anew():
+    """A parent that goes up before its last child leaves a departed row behind: what was in it is further up.
+
+    Each finds its place though another cgroup's unseen use is there to be mistaken for it.
+    """
+    tree, book = CgroupTree(), UsageBook()
+    other = tree.born()
+    parent = tree.born(tree.born())
+    first, last = tree.born(parent), tree.born(parent)
+    for cgroup, ns in ((ROOT, 1), (first, 500), (last, 60), (other, 7)):
+        tree.use(cgroup, ns)
+    tree.remove(first)
+    tree.fold(first)
+    book.advance(tree.activity())
+    tree.use(last, 2)
+    tree.remove(last)
+    tree.remove(parent)
+    tree.fold(parent)
+    tree.fold(last)
+    unseen = tree.born(other)
+    tree.use(unseen, 9000)
+    tree.remove(unseen)
+    tree.fold(unseen)
+    assert book.advance(tree.activity()).used_ns == {unlisted(parent): 2, unlisted(other): 9000}
 
 
 def test_parents_are_known_after_a_restart():
@@ -226,6 +255,20 @@ def test_who_has_gone_is_forgotten():
     book.advance(tree.activity())
     assert book.cgroups.own == {}
     assert book.cgroups.parents == {slice_: ROOT}
+
+
+def test_what_nobody_will_pay_is_forgotten():
+    """A new cgroup whose row never comes owes no longer than its processes are listed."""
+    tree, book = CgroupTree(), UsageBook()
+    cgroup = tree.born()
+    book.advance(tree.activity(unread=((cgroup, 20, 5),)))
+    assert book.cgroups.owed_ns == {cgroup: 5}
+    del tree.own[cgroup, 0]
+    book.advance(tree.activity())
+    assert book.cgroups.owed_ns == {cgroup: 5}
+    tree.end(20)
+    book.advance(tree.activity())
+    assert book.cgroups.owed_ns == {}
 
 
 steps = st.lists(

@@ -2,6 +2,7 @@
 """A machine on paper as metadata meets it: a proc file system, activity, and what is published of it."""
 
 import io
+import itertools
 from pathlib import Path
 
 import msgspec
@@ -67,7 +68,8 @@ class Stage:
 
     def __init__(self, procfs: Path, cgroup: str = "") -> None:
         self.frames: list[Metadata] = []
-        self.log = Log("metadata", stream=io.StringIO())
+        # Time enough passes between any two lines that none is held back as a repetition.
+        self.log = Log("metadata", stream=io.StringIO(), now=map(float, itertools.count(0, 100)).__next__)
         self.interval_ns = S
         self._stage = MetadataStage(MetadataSettings(path_procfs=procfs, path_cgroup=cgroup), self)
 

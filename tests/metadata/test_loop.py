@@ -110,6 +110,15 @@ def test_who_runs_another_program_is_asked_again(proc):
     assert own_containers(stage.take(activity(2, [(ROOT, 20, 500, 0, "nginx")], {ROOT: "/"}))) == {20: A}
 
 
+def test_who_has_gone_keeps_its_name(proc):
+    """A process that can't be asked again, for it is gone, stays with what it said at first."""
+    proc.start(20, 500, f"/docker/{A}")
+    stage = Stage(proc.path)
+    stage.take(activity(1, [(ROOT, 20, 500, 0, "sh")], {ROOT: "/"}))
+    shutil.rmtree(proc.path / "20")
+    assert own_containers(stage.take(activity(2, [(ROOT, 20, 500, 0, "true")], {ROOT: "/"}))) == {20: A}
+
+
 def test_a_pids_next_owner_is_asked_itself(proc):
     """(pid, start) is who is asked, and who is named."""
     proc.start(20, 500, f"/docker/{A}")
@@ -128,7 +137,7 @@ def test_a_frame_asks_a_bounded_number(proc, monkeypatch):
         proc.start(pid, 500, f"/docker/{A}")
     stage = Stage(proc.path)
     rows = [(ROOT, pid, 500, 0, "sh") for pid in range(20, 26)]
-    assert len(own_containers(stage.take(activity(1, rows[:3], {ROOT: "/"})))) == 3
+    assert list(own_containers(stage.take(activity(1, rows[:4], {ROOT: "/"})))) == [20, 21, 22]
     renamed = [(*row[:4], "busy") for row in rows[:3]]
     assert len(own_containers(stage.take(activity(2, [*renamed, *rows[3:]], {ROOT: "/"})))) == 6
 
@@ -145,6 +154,17 @@ def test_what_is_lost_is_said_once(proc):
     assert "no longer listed" in line
 
 
+def test_where_cgroup2_knows_the_container_too_nothing_is_lost(proc):
+    """A process that left the root for a container of both hierarchies has a row in each; nothing is said."""
+    proc.start(20, 500, f"/docker/{A}")
+    (proc.path / "20/cgroup").write_text(f"2:cpu:/docker/{A}\n0::/docker/{A}\n", encoding="ascii")
+    stage = Stage(proc.path)
+    rows = [(ROOT, 20, 500, 0, "sh"), (OWN, 20, 500, 0, "sh")]
+    frame = stage.take(activity(1, rows, {ROOT: "/", OWN: f"/docker/{A}"}))
+    assert own_containers(frame) == {20: A}
+    assert stage.said("containers_by_process") == []
+
+
 def test_without_any_cgroup2_containers_are_still_told(tmp_path):
     """A host of cgroup v1 alone: processes are asked, and the source says what is lost."""
     proc = FakeProc(tmp_path / "proc")
@@ -156,7 +176,7 @@ def test_without_any_cgroup2_containers_are_still_told(tmp_path):
         (source,) = frame.sources
         assert not source.up
         assert "no cgroup2 hierarchy is mounted: containers are told by their processes" in source.reason
-    assert len(stage.said("no_cgroup2")) == 1
+    assert len(stage.said("no_cgroup2") + stage.said("containers_by_process")) == 1
 
 
 def test_with_the_kernels_word_no_mount_is_needed(tmp_path):

@@ -49,7 +49,7 @@ def write_csv(path, utilisations, power_of, missing_blocks=()):
 
 
 def spread(samples, seed=1):
-    chosen = random.Random(seed)  # noqa: S311 the same numbers each time
+    chosen = random.Random(seed)
     return [chosen.random() for _sample in range(samples)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perf counters and clocks in the rows; software clock events stand in for hardware ones, which guests lack."""
+"""Perf counters and clocks in the rows; software events stand in for hardware ones, which guests lack."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def spin(cgroup, seconds):
 
 @pytest.mark.parametrize("counters", [("cpu_clock",), ("cpu_clock", "task_clock", "cpu_clock", "task_clock")])
 def test_a_counter_of_time_equals_cpu_time(load_reader, cgroup, counters):
-    """The software clock in place of a hardware counter equals the row's CPU time within 0.5 %, in each place."""
+    """A software clock instead of a hardware counter is within 0.5 % of the row's CPU time, in each place."""
     reader = load_reader(features=Features(counters=counters))
     with spin(cgroup, 1) as process:
         assert process.stdout.readline() == b"done\n"
@@ -82,7 +82,7 @@ def fake_sysfs(path, khz):
 
 
 def test_time_is_weighted_by_the_clock(load_reader, cgroup, tmp_path):
-    """With a clock of 2.5 GHz from cpufreq each CPU nanosecond is 2.5 cycles; without cpufreq the column is absent."""
+    """With cpufreq at 2.5 GHz each CPU nanosecond is 2.5 cycles; without cpufreq the column is absent."""
     reader = load_reader(features=Features(frequency=True), sysfs=fake_sysfs(tmp_path, 2_500_000))
     reader.sample()
     with spin(cgroup, 0.5) as process:

@@ -182,7 +182,7 @@ sys.stdin.read()
 
 
 def test_a_spin_is_on_time_in_its_window(reader, cgroup):
-    """A second of CPU time on one CPU is in the window in which it was spun, within 2 ms, and not in the next.
+    """A second of CPU time on one CPU is in the window where it was spun, within 2 ms, and not in the next.
 
     The kernel's clock of a process leaves steal out, ours is wall time: steal is allowed for, upward only.
     """

@@ -32,14 +32,14 @@ def spin_on(cgroup, cpu):
     "features", [Features(), Features(counters=("cpu_clock",))], ids=["plain", "counters"]
 )
 def test_a_cpu_that_was_unplugged_was_not_idle(load_reader, cgroup, unplug, features):
-    """While CPU 1 is away nothing is charged to it, not even idle time; its counters go on when it returns."""
+    """While CPU 1 is away it is charged nothing, not even idle time; its counters go on when it returns."""
     reader = load_reader(features=features)
     before = reader.sample()
-    unplug(False)
+    unplug(on=False)
     away = reader.sample()
     time.sleep(0.5)
     still_away = reader.sample()
-    unplug(True)
+    unplug(on=True)
     with spin_on(cgroup, 1):
         time.sleep(0.5)
         after = reader.sample()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Softirqs and the page cache on the real kernel, charged to whom they happened to."""
 
-import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -58,7 +58,7 @@ def run(cgroup, script, *arguments):
 
 
 def test_network_softirqs_are_charged_to_who_talks(reader, cgroup):
-    """100,000 datagrams over loopback are as many receive softirqs on the talker's row: more than 16 bits hold."""
+    """100,000 loopback datagrams are as many receive softirqs on the talker's row: more than 16 bits hold."""
     quiet = cgroup / "quiet"
     quiet.mkdir()
     with in_cgroup(quiet, ["sleep", "60"]), run(cgroup, TALK, 100_000) as talker:
@@ -90,18 +90,16 @@ def test_reads_from_the_page_cache_are_counted(reader, cgroup, tmp_path):
 
 def test_writes_to_the_page_cache_are_counted(reader, cgroup):
     """A file of 16 MiB dirties 4096 pages (or fewer, larger folios), and says so on the writer's row."""
-    path = f"/var/tmp/wattline-test-{os.getpid()}"
-    command = ["dd", "if=/dev/zero", f"of={path}", "bs=4096", f"count={16 * MIB // 4096}", "status=none"]
-    try:
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="wattline-test-") as directory:
+        path = f"{directory}/file"
+        command = ["dd", "if=/dev/zero", f"of={path}", "bs=4096", f"count={16 * MIB // 4096}", "status=none"]
         with in_cgroup(cgroup, command) as process:
             assert process.wait(timeout=60) == 0
         assert cgroup_value(reader.sample(), cgroup, "page_cache_hits") > 4096
-    finally:
-        os.unlink(path)
 
 
 def test_each_vector_goes_to_its_own_column(reader, cgroup):
-    """No column has more than /proc/softirqs counted for its vector, and a talker's is nearly all of NET_RX."""
+    """No column exceeds its vector's count in /proc/softirqs, and a talker's is nearly all of NET_RX."""
     names = {"NET_TX": "net_tx_softirqs", "NET_RX": "net_rx_softirqs", "BLOCK": "block_softirqs"}
     before, kernel_before = reader.sample(), kernel_softirqs()
     with run(cgroup, TALK, 10_000) as talker:
@@ -127,14 +125,12 @@ sys.exit(load.main())
 
 
 def test_without_the_tracepoint_pages_read_are_counted_by_fentry_or_said_to_be_missing(pin_path):
-    """A kernel without the tracepoint: fentry where it lets us; else the rest works, and the source says what is not."""
+    """No tracepoint: fentry where it lets us; else the rest works, and the source says what is missing."""
     wanted = program()
     pin_path.mkdir()
     directory = pin_path / wanted.pin_name
     command = [sys.executable, "-c", NO_TRACEPOINT, str(directory), msgspec.json.encode(wanted).decode()]
-    subprocess.run(
-        command, input=b"attach\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True, timeout=60
-    )
+    subprocess.run(command, input=b"attach\n", capture_output=True, check=True, timeout=60)
     reader = EbpfReader(PinnedProgram(directory, wanted.features, wanted.cpus), SYSFS, PROCFS)
     (source,) = [source for source in reader.sample().sources if source.name == "page_cache"]
     reader.close()

@@ -73,7 +73,11 @@ def test_an_end_that_was_missed_is_found(reader, cgroup):
     key = (cgroup.stat().st_ino, process.pid)
     wait_for(lambda: processes(reader.sample())[key][0][2] & PROCESS_ENDED)
     identities = reader._identities
-    (generation,) = [number for number in identities.ended_ns if identities.record(number)[2] == process.pid]
+    (generation,) = [
+        number
+        for number in identities.ended_before(time.monotonic_ns())
+        if identities.record(number)[2] == process.pid
+    ]
     start, _ended, *rest = identities.record(generation)
     reader.program.put_identity(generation, (start, 0, *rest))  # as if it had been missed
     assert not processes(reader.sample())[key][0][2] & PROCESS_ENDED

@@ -28,7 +28,7 @@ NONE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
 
 def test_two_capabilities_are_enough(run_directory, pin_path, cgroup):
-    """With CAP_BPF and CAP_PERFMON alone it loads, reads and unloads; while it reads it holds CAP_BPF alone."""
+    """With only CAP_BPF and CAP_PERFMON it loads, reads and unloads; while it reads it holds only CAP_BPF."""
     probe = start(run_directory, pin_path, "--probe.backend", "ebpf", prefix=ONLY_TWO)
     frame_after(run_directory, time.monotonic_ns())
     held = capabilities(probe.pid)
@@ -128,7 +128,7 @@ def test_without_bcc_it_reads_proc(run_directory, pin_path, tmp_path):
 
 
 def test_procfs_can_be_asked_for(run_directory, pin_path, cgroup):
-    """--probe.backend procfs asks for no privilege, loads nothing, and goes on after a kill in the same epoch."""
+    """--probe.backend procfs asks for no privilege, loads nothing, and goes on in its epoch after a kill."""
     probe = start(run_directory, pin_path, "--probe.backend", "procfs")
     first = frame_after(run_directory, time.monotonic_ns())
     with in_cgroup(cgroup, ["sh", "-c", "while :; do :; done"]):

@@ -41,7 +41,7 @@ def listen(run_directory):
 
 
 def test_a_new_version_reads_the_old_one_once_more(run_directory, pin_path, cgroup, listen):
-    """The new probe publishes the old program's last counts in the old epoch, then begins a new one at once."""
+    """The new probe publishes the old program's last counts in the old epoch, then begins another at once."""
     old = start(run_directory, pin_path)
     first = frame_after(run_directory, time.monotonic_ns())
     kernel = KernelAccount(cgroup)
@@ -116,7 +116,7 @@ def test_a_loader_killed_at_any_moment_is_cleaned_up(run_directory, pin_path):
     assert len(attached_programs("on_sched_switch")) == before
 
 
-def test_a_probe_killed_while_it_loads_leaves_no_loader(run_directory, pin_path):
+def test_a_probe_killed_while_it_loads_leaves_no_loader(pin_path):
     """The loader that waits for the word of a probe that has died ends without attaching."""
     before = len(attached_programs("on_sched_switch"))
     pin_path.mkdir()

@@ -37,7 +37,7 @@ def named_ends(sample, cgroup) -> int:
 
 
 def test_a_fork_storm_is_charged_and_named_whole(load_reader, tmp_path):
-    """4,500 short shells: the container's row is the kernel's account within 0.1 %, and each has a named row."""
+    """4,500 short shells: the container's row is the kernel's account to 0.1 %, and each has a named row."""
     reader = load_reader(process_rows=16384)
     steal_before_ns = steal_ns()
     with never_idle(1), Container(tmp_path, storm(SHELLS), cpu=1) as container:
@@ -47,7 +47,8 @@ def test_a_fork_storm_is_charged_and_named_whole(load_reader, tmp_path):
         print(f"{SHELLS / (time.monotonic() - begun):.0f} shells a second")
 
         def all_ended():
-            # An end is told some 35 ms late, when the kernel frees the task; a missed one is found by looking.
+            # An end is told some 35 ms late, when the kernel frees the task; a missed one is found by
+            # looking.
             sample = reader.sample()
             reader.retire(0)
             return sample if named_ends(sample, container.cgroup) >= SHELLS else None
@@ -61,7 +62,7 @@ def test_a_fork_storm_is_charged_and_named_whole(load_reader, tmp_path):
 
 
 def test_a_storm_in_a_process_table_too_small_loses_names_only(load_reader, tmp_path):
-    """With room for 64 processes the container still has all of its time, and what found no room is counted."""
+    """With room for 64 processes the container still has all its time, and what found no room is counted."""
     reader = load_reader(process_rows=64)
     steal_before_ns = steal_ns()
     with never_idle(1), Container(tmp_path, storm(1_000), cpu=1) as container:
@@ -76,7 +77,7 @@ def test_a_storm_in_a_process_table_too_small_loses_names_only(load_reader, tmp_
 @pytest.mark.e2e
 @pytest.mark.parametrize(("kills", "pause_s"), [(20, 0.3), (1, 30.0)])
 def test_a_reader_killed_during_a_storm_loses_nothing(run_directory, pin_path, tmp_path, kills, pause_s):
-    """kill -9 at random moments, frames dropped on purpose: use summed by a consumer is the kernel's account."""
+    """kill -9 at random, frames dropped on purpose: use summed by a consumer is the kernel's account."""
     flags = ("--probe.process-rows", "65536")
     book, used_ns, dropped, stopping = UsageBook(), {}, 0, threading.Event()
 
@@ -129,7 +130,7 @@ def test_a_reader_killed_during_a_storm_loses_nothing(run_directory, pin_path, t
     assert "loaded" not in output
     assert last.epoch == first.epoch
     assert agrees
-    # Not a nanosecond is lost or counted twice on the way through dropped frames and killed readers. (What the
-    # process rows, read a moment later, were ahead by is owed to the cgroup's next window.)
+    # Not a nanosecond is lost or counted twice on the way through dropped frames and killed readers. (What
+    # the process rows, read a moment later, were ahead by is owed to the cgroup's next window.)
     assert used_ns[cgroup_id] - book.cgroups.owed_ns.get(cgroup_id, 0) == row_ns
     assert last.losses["cgroup_updates"] == 0

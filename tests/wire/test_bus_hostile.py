@@ -44,7 +44,7 @@ def test_ten_thousand_mutated_frames_are_survived_and_accounted_for(run_director
     published = [data for path, data in fixtures.items() if path.startswith(("valid/power", "invalid/"))]
     # A producer of its own, so that no mutated frame can be a later one of the same stream.
     good = msgspec.structs.replace(decode(fixtures["valid/power_full.frame"]), producer="good")
-    chance = random.Random(10_000)  # noqa: S311 nothing is secret
+    chance = random.Random(10_000)
 
     expected, refused, order = [], {}, StreamOrder()
 

@@ -45,7 +45,7 @@ def wait_for_another(path: Path, number: int) -> int:
 def test_no_kill_leaves_a_torn_payload(run_directory):
     """Killed at 40 random moments, the writer always leaves a whole payload, not older than one seen."""
     path = run_directory / "last"
-    chance = random.Random(20)  # noqa: S311 nothing is secret
+    chance = random.Random(20)
     number = 0
     for _ in range(_KILLS):
         with writing(path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPUs as sysfs shows them: which there are, on which socket, at which clock. All I/O is reading small files."""
+"""CPUs as sysfs shows them: which exist, on which socket, at which clock. All I/O is reading small files."""
 
 import contextlib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ _CPU = Path("devices/system/cpu")
 
 
 def cpu_list(text: str) -> set[int]:
-    """Numbers from the kernel's format, like "0-3,8" or an empty line. Raises ValueError for anything else."""
+    """Numbers from the kernel's format, like "0-3,8" or an empty line. Raises ValueError on anything else."""
     numbers: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         first, _dash, last = part.partition("-")

@@ -1,103 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who each generation is, as columns want it. Pure."""
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
+from wattline.wire.columns import U8, U64
 from wattline.wire.frames import PROCESS_ENDED, PROCESS_KERNEL_THREAD
 from wattline.wire.names import safe_name
 
 from . import layout
 
 _NS_PER_S = 1_000_000_000
-ValueT = TypeVar("ValueT")
 Record = tuple[int, int, int, int, bytes]  # as layout.IDENTITY has it
 
-
-class _Column(dict[int, ValueT]):
-    """By generation; a default for those the kernel had no room to record."""
-
-    def __init__(self, default: ValueT) -> None:
-        super().__init__()
-        self._default = default
-
-    def __missing__(self, generation: int) -> ValueT:
-        return self._default
+# What the kernel's flags are on the wire, by the byte that holds them; an end is told by a time instead.
+_WIRE_FLAGS = bytes(PROCESS_KERNEL_THREAD * bool(bits & layout.FLAG_KERNEL_THREAD) for bits in range(256))
 
 
-@dataclass
 class Identities:
-    """The identities table of the kernel, taken over row by row where it has changed.
+    """The identities table of the kernel as columns, made anew when it has changed.
 
-    `ended_ns`: CLOCK_MONOTONIC, of those who have ended. `leaving`: whose leader has exited. `unseen`: the
-    living whose birth the kernel did not tell, so that their start is only an upper bound.
+    A row beyond the last one stands for processes that the kernel had no room to record.
     """
 
-    ticks_per_s: int
-    ended_ns: dict[int, int] = field(default_factory=dict)
-    leaving: set[int] = field(default_factory=set)
-    unseen: set[int] = field(default_factory=set)
-    start_ticks: _Column[int] = field(default_factory=lambda: _Column(0))
-    flags: _Column[int] = field(default_factory=lambda: _Column(0))
-    comm: _Column[str] = field(default_factory=lambda: _Column(""))
-    _raw: dict[int, bytes] = field(default_factory=dict)
-    _taken: tuple[bytes, bytes] = (b"", b"")
+    def __init__(self, ticks_per_s: int) -> None:
+        self.ticks_per_s = ticks_per_s
+        self.take(memoryview(b""), memoryview(b""))
 
     def take(self, keys: memoryview, values: memoryview) -> None:
         """Become what the table holds now: generations and their records, row after row."""
-        taken = (keys.tobytes(), values.tobytes())
-        if taken == self._taken:
-            return
-        self._taken = taken
-        generations, size = keys.cast("I").tolist(), layout.IDENTITY.size
-        for place, generation in enumerate(generations):
-            raw = taken[1][place * size : (place + 1) * size]
-            if self._raw.get(generation) != raw:
-                self._raw[generation] = raw
-                self._take_record(generation, layout.IDENTITY.unpack(raw))
-        if len(self._raw) > len(generations):
-            self._forget(self._raw.keys() - set(generations))
+        raw = values.tobytes()
+        generations = keys.cast("I").tolist()
+        words, halves, size = memoryview(raw).cast("Q"), memoryview(raw).cast("I"), layout.IDENTITY.size
+        self._raw, self._generations = raw, generations
+        self._place = dict(zip(generations, range(len(generations)), strict=True))
+        self._start_ticks = U64(ns * self.ticks_per_s // _NS_PER_S for ns in [*words[0 :: size // 8], 0])
+        self._ended_ns = array("Q", [*words[1 :: size // 8], 0])
+        self._flags = bytes(bits & 0xFF for bits in [*halves[5 :: size // 4], 0])
+        self._comm = [safe_name(raw[end - 16 : end]) for end in range(size, len(raw) + 1, size)]
+        self._comm.append("")
 
-    def _take_record(self, generation: int, record: Record) -> None:
-        start_boot_ns, ended_ns, _tgid, flags, comm = record
-        for group in (self.leaving, self.unseen):
-            group.discard(generation)
-        if ended_ns:
-            self.ended_ns[generation] = ended_ns
-        else:
-            self.ended_ns.pop(generation, None)
-            if flags & layout.FLAG_LEADER_EXITED:
-                self.leaving.add(generation)
-            if flags & layout.FLAG_UNSEEN_BIRTH:
-                self.unseen.add(generation)
-        kernel = PROCESS_KERNEL_THREAD if flags & layout.FLAG_KERNEL_THREAD else 0
-        self.flags[generation] = kernel | (PROCESS_ENDED if ended_ns else 0)
-        self.start_ticks[generation] = start_boot_ns * self.ticks_per_s // _NS_PER_S
-        self.comm[generation] = safe_name(comm)
+    def is_same(self, keys: memoryview, values: memoryview) -> bool:
+        """Whether the table is still what it was."""
+        return values == self._raw and keys.cast("I").tolist() == self._generations
 
-    def _forget(self, generations: Iterable[int]) -> None:
-        for generation in generations:
-            for table in (self._raw, self.ended_ns, self.start_ticks, self.flags, self.comm):
-                table.pop(generation, None)
-            for group in (self.leaving, self.unseen):
-                group.discard(generation)
+    def columns(self, generations: Iterable[int]) -> tuple[U64, U8, list[str]]:
+        """(start ticks, flags as on the wire, names) of these, in their order."""
+        nobody, place = len(self._generations), self._place.get
+        places = [place(generation, nobody) for generation in generations]
+        ended, flags = self._ended_ns, self._flags.translate(_WIRE_FLAGS)
+        return (
+            U64([self._start_ticks[at] for at in places]),
+            U8([flags[at] | PROCESS_ENDED if ended[at] else flags[at] for at in places]),
+            [self._comm[at] for at in places],
+        )
 
     def __contains__(self, generation: int) -> bool:
-        return generation in self._raw
+        return generation in self._place
 
     def record(self, generation: int) -> Record:
-        """As the kernel has it: start (CLOCK_BOOTTIME), end (CLOCK_MONOTONIC; 0: alive), tgid, flags, comm."""
-        record: Record = layout.IDENTITY.unpack(self._raw[generation])
+        """As the kernel has it: start (CLOCK_BOOTTIME), end (CLOCK_MONOTONIC, 0: alive), tgid, flags, comm."""
+        record: Record = layout.IDENTITY.unpack_from(
+            self._raw, self._place[generation] * layout.IDENTITY.size
+        )
         return record
 
     def living(self) -> list[int]:
         """Generations that have not ended."""
-        return [generation for generation in self._raw if generation not in self.ended_ns]
+        return [generation for generation, ended_ns in self._with_ends() if not ended_ns]
+
+    def living_flagged(self, flag: int) -> list[int]:
+        """The living that the kernel has given a flag."""
+        flagged = zip(self._generations, self._flags, self._ended_ns, strict=False)
+        return [generation for generation, bits, ended_ns in flagged if bits & flag and not ended_ns]
 
     def ended_before(self, mono_ns: int) -> set[int]:
-        """Generations that ended before a time."""
-        return {generation for generation, ended_ns in self.ended_ns.items() if ended_ns < mono_ns}
+        """Generations that ended before a time (CLOCK_MONOTONIC)."""
+        return {generation for generation, ended_ns in self._with_ends() if 0 < ended_ns < mono_ns}
+
+    def _with_ends(self) -> Iterable[tuple[int, int]]:
+        return zip(self._generations, self._ended_ns, strict=False)
 
 
 @dataclass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names, sizes and layouts of what the eBPF program keeps in the kernel; bpf/rows.bpf.c explains them. Pure."""
+"""Names, sizes and layouts of the eBPF program's data in the kernel; bpf/rows.bpf.c explains them. Pure."""
 
 import re
 import struct
@@ -54,8 +54,8 @@ CALLED = ("flush", "fold")
 
 ACCOUNT = struct.Struct("<7Q")  # struct account_t
 ACCOUNT_FIELDS = (
-    "start_ns",
     "stamp_ns",
+    "start_ns",
     "idle_ns",
     "offline_ns",
     "lost_ns",

@@ -19,8 +19,8 @@ _TYPE_HARDWARE, _TYPE_SOFTWARE, _TYPE_TRACEPOINT = 0, 1, 2
 _FLAG_FD_CLOEXEC = 8
 _ATTR_SIZE_VER0 = 64
 
-# What can be counted, as (type, config). The software clocks are there on every machine: they tell whether the
-# way of a counter into the rows is right where the machine has no hardware ones.
+# What can be counted, as (type, config). The software clocks are there on every machine: they tell whether
+# the way of a counter into the rows is right where the machine has no hardware ones.
 COUNTERS = {
     "cycles": (_TYPE_HARDWARE, 0),
     "instructions": (_TYPE_HARDWARE, 1),
@@ -68,7 +68,7 @@ def open_counter(name: str, cpu: int) -> int:
 
 
 def put_counter(table_fd: int, place: int, name: str, cpu: int) -> None:
-    """Open a CPU's counter into a table of perf events, which keeps it. Raises OSError where there is none."""
+    """Open a CPU's counter into a table of perf events, which keeps it. Raises OSError if there is none."""
     event = open_counter(name, cpu)
     try:
         bpf.update(table_fd, struct.pack("<I", place), struct.pack("<I", event))

@@ -99,7 +99,7 @@ class PinnedProgram:
         return bpf.lookup(self._fds["paths"], layout.CGROUP_ID.pack(cgroup_id), layout.PATH_BYTES)
 
     def fold(self, key: bytes, parent_id: int) -> bool:
-        """Add a cgroup's row to its parent's departed row and free it, in one call; False if it is not there."""
+        """Add a cgroup's row to its parent's departed row and free it, in one call; False if it is absent."""
         cgroup_id, socket, departed = layout.CGROUP_KEY.unpack(key)
         return bpf.call(self._fds["fold"], cgroup_id, socket, departed, parent_id) == 1
 

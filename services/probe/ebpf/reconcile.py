@@ -2,8 +2,8 @@
 """Makes good what the kernel's hooks have missed: ends and births of processes, births and ends of cgroups.
 
 The kernel skips a hook that comes while its CPU is in the middle of an operation on a map, so now and then an
-event is missed. What it told is state, so it can be compared with what is: who is likely to have ended in each
-step, everybody else a little in each, so that a round takes a minute.
+event is missed. What it told is state, so it can be compared with what is: who is likely to have ended in
+each step, everybody else a little in each, so that a round takes a minute.
 """
 
 import os
@@ -63,7 +63,8 @@ class Reconciler:
                 self._program.put_identity(
                     generation, (start_boot_ns, time.monotonic_ns(), tgid, flags, comm)
                 )
-        suspects = identities.leaving.union(self._processes.next(identities.living))
+        leaving = identities.living_flagged(layout.FLAG_LEADER_EXITED)
+        suspects = {*leaving, *self._processes.next(identities.living)}
         self._gone = {
             generation
             for generation in filter(identities.__contains__, suspects)
@@ -73,7 +74,7 @@ class Reconciler:
     def _date_births(self) -> None:
         """Give processes whose birth was missed the start that /proc has."""
         ticks_per_s = self._identities.ticks_per_s
-        for generation in self._identities.unseen:
+        for generation in self._identities.living_flagged(layout.FLAG_UNSEEN_BIRTH):
             _start, _ended_ns, tgid, flags, _comm = self._identities.record(generation)
             process = _running(self._procfs, tgid)
             if process is not None:

@@ -48,14 +48,14 @@ class ProcessRows:
     def table(self, features: Features, identities: Identities) -> ActivityProcesses:
         """As the frame has it. A row whose process the kernel had no room to record has a pid only."""
         words = self.keys.cast("I")
-        generations = self.generations.tolist()
+        start_ticks, flags, comm = identities.columns(self.generations.tolist())
         return ActivityProcesses(
             cgroup_id=U64(self.keys.cast("Q")[0::3].tobytes()),
             pid=U32(words[2::6].tobytes()),
             socket=U32(words[4::6].tobytes()),
-            start_ticks=U64(map(identities.start_ticks.__getitem__, generations)),
-            flags=U8(map(identities.flags.__getitem__, generations)),
-            comm=list(map(identities.comm.__getitem__, generations)),
+            start_ticks=start_ticks,
+            flags=flags,
+            comm=comm,
             **use_columns(self.values, features),
         )
 

@@ -50,8 +50,8 @@ struct perf_value_t { /* struct bpf_perf_event_value, part of the kernel's ABI *
 };
 
 struct account_t {
-    u64 start_ns;   /* when this CPU's account began; 0 before its first stamp */
-    u64 stamp_ns;   /* up to when it has been charged */
+    u64 stamp_ns;   /* up to when this CPU has been charged */
+    u64 start_ns;   /* when its account began; 0 before its first stamp */
     u64 idle_ns;
     u64 offline_ns;
     u64 lost_ns;    /* time for which the cgroup table had no room */
@@ -59,14 +59,17 @@ struct account_t {
     u64 failed_process_updates;
 };
 
-/* What a CPU works with. Only that CPU touches it, with interrupts off, but for the events. */
+/*
+ * What a CPU works with. Only that CPU touches it, with interrupts off, but for the events. What every switch
+ * needs stands together.
+ */
 struct cpu_t {
-    struct account_t account;
-    u64 flushed; /* the newest request to flush itself that it has followed */
-    u64 events[EVENTS]; /* bumped by hooks, which interrupts may split: only ever read here */
-    u64 events_bumped;  /* changes when one of them has changed */
+    u64 events_bumped; /* changes when one of the events has changed */
     u64 seen_bumped;
+    struct account_t account;
+    u64 events[EVENTS]; /* bumped by hooks, which interrupts may split: only ever read here */
     u64 seen[EVENTS];
+    u64 flushed; /* the newest request to flush itself that it has followed */
 #if COUNTERS
     struct perf_value_t counters[COUNTERS];
 #endif

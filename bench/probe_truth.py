@@ -26,7 +26,7 @@ from wattline.wire.bus import Subscriber
 from wattline.wire.frames import PROCESS_ENDED
 
 MS = 1_000_000
-SHELLS = 4_500
+SHELLS = 12_000
 LOADS: dict[str, list[str]] = {
     "idle": ["sleep", "3600"],
     "pinned spin": ["taskset", "-c", "0", sys.executable, "-c", SPIN, "3600"],
@@ -126,7 +126,7 @@ def error_ns(before: Any, after: Any) -> int:
 
 
 def storm(backend: str) -> None:
-    """4,500 short shells in a container: time, and names."""
+    """Short shells in a container for some ten seconds: time, and names."""
     script = f"i=0; while [ $i -lt {SHELLS} ]; do sh -c :; i=$((i+1)); done; echo done; sleep 600"
     with ExitStack() as stack:
         running = stack.enter_context(probe(backend, 1.0))

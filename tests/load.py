@@ -37,8 +37,8 @@ def never_idle(cpu: int):
     """Keeps a CPU from idling without taking anything from others.
 
     The kernel's account charges part of a wake-up to the task that wakes: from idle, and where it preempts
-    another that is in the kernel just then. For a tenth of a percent it is an instrument only on a CPU that is
-    never idle and that nobody else wakes on.
+    another that is in the kernel just then. For a tenth of a percent it is an instrument only on a CPU that
+    is never idle and that nobody else wakes on.
     """
     command = ["chrt", "-i", "0", "taskset", "-c", str(cpu), "sh", "-c", "while :; do :; done"]
     process = subprocess.Popen(command)

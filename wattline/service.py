@@ -274,7 +274,7 @@ class _Loop:
 
 
 def _where(error: Exception) -> str:
-    """File and line in which an error was raised, without the traceback module: a megabyte in each service."""
+    """File and line of an error, without the traceback module, which takes a megabyte."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next

@@ -57,8 +57,7 @@ class UsageBook:
         in_cgroup_ns: dict[int, int] = {}
         for key, ns in used_ns.items():
             in_cgroup_ns[key[0]] = in_cgroup_ns.get(key[0], 0) + ns
-        listed = {key[0] for key in self.processes}
-        for cgroup_id, ns in self.cgroups.advance(activity, in_cgroup_ns, listed).items():
+        for cgroup_id, ns in self.cgroups.advance(activity, in_cgroup_ns).items():
             used_ns[unlisted(cgroup_id)] = ns
         self.epoch, self.mono_ns = activity.epoch, activity.mono_ns
         return Use(start_ns, activity.mono_ns, gap, len(activity.cpus), used_ns)

@@ -29,7 +29,7 @@ class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
     probe_process_rows: Annotated[
         int,
         meaning(
-            "most process rows at a time; a row takes about 400 bytes of kernel memory, and 100 more for "
+            "most process rows at a time; a row takes about 320 bytes of kernel memory, and 24 more for "
             "each counter",
             ge=64,
             le=1 << 20,
@@ -57,13 +57,13 @@ class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
     probe_undisturbed_cpus: Annotated[
         str,
         meaning(
-            "CPUs never interrupted for a sample, as a list like 2-5,8, or isolated for those that the "
+            "the CPUs never interrupted for a sample, as a list like 2-5,8, or isolated for those that the "
             "kernel keeps so (nohz_full, isolcpus); what runs there is charged when it leaves its CPU"
         ),
     ] = field(default="", name="probe.undisturbed-cpus")
     path_sysfs: Annotated[Path, meaning("where the host's sysfs is mounted")] = field(
         default=Path("/sys"), name="path.sysfs"
     )
-    path_procfs: Annotated[Path, meaning("where the host's procfs is mounted")] = field(
+    path_procfs: Annotated[Path, meaning("where the host's proc file system is mounted")] = field(
         default=Path("/proc"), name="path.procfs"
     )

@@ -94,6 +94,30 @@ def test_time_is_weighted_by_the_clock(load_reader, cgroup, tmp_path):
     assert len(load_reader().sample().cgroups.frequency_cycles) == 0
 
 
+CLOCK_EVENT = """
+import os, struct, sys
+from services.probe.ebpf import bpf_syscall as bpf, layout
+from tests.probe.conftest import program
+os.environ["BCC_KERNEL_SOURCE"] = str(layout.KERNEL_HEADERS)
+from bcc import BPF
+loaded = BPF(text=layout.source_text(), cflags=[*program().defines, "-DWITH_PAGE_FENTRY=0"])
+hook = loaded.load_func("on_cpu_frequency", BPF.RAW_TRACEPOINT)
+for khz, cpu in ((3_000_000, 1), (800_000, 0), (5_000_000, 7)):  # the last CPU is none of ours
+    bpf.call(hook.fd, khz, cpu)
+for cpu in (0, 1):
+    setting = bpf.lookup(loaded["cpu_settings"].map_fd, struct.pack("<I", cpu), layout.CPU_SETTING.size)
+    print(*layout.CPU_SETTING.unpack(setting))
+"""
+
+
+def test_a_change_of_clock_is_taken_from_the_kernel():
+    """The hook of power:cpu_frequency sets the clock of the CPU it names, and of no other."""
+    output = subprocess.run(
+        [sys.executable, "-c", CLOCK_EVENT], check=True, capture_output=True, text=True
+    ).stdout
+    assert output == "0 800000\n0 3000000\n"
+
+
 def test_rows_are_kept_apart_by_socket(load_reader, cgroup, tmp_path):
     """A process that runs on two sockets has a row on each, which together have all of its time."""
     reader = load_reader(features=Features(frequency=True), sysfs=fake_sysfs(tmp_path, 1_000_000))

@@ -16,7 +16,7 @@ from wattline.wire.bus import Subscriber
 from wattline.wire.frames import PROCESS_ENDED
 
 MS = 1_000_000
-SHELLS = 4_500
+SHELLS = 12_000
 APART = ("taskset", "-c", "0")  # from the storm, which has CPU 1 for itself
 
 
@@ -37,8 +37,8 @@ def named_ends(sample, cgroup) -> int:
 
 
 def test_a_fork_storm_is_charged_and_named_whole(load_reader, tmp_path):
-    """4,500 short shells: the container's row is the kernel's account to 0.1 %, and each has a named row."""
-    reader = load_reader(process_rows=16384)
+    """12,000 short shells: the container's row is the kernel's account to 0.1 %, and each has a named row."""
+    reader = load_reader(process_rows=32768)
     steal_before_ns = steal_ns()
     with never_idle(1), Container(tmp_path, storm(SHELLS), cpu=1) as container:
         begun = time.monotonic()
@@ -53,7 +53,7 @@ def test_a_fork_storm_is_charged_and_named_whole(load_reader, tmp_path):
             reader.retire(0)
             return sample if named_ends(sample, container.cgroup) >= SHELLS else None
 
-        sample = wait_for(all_ended)
+        sample = wait_for(all_ended, seconds=30)
         agrees = kernel.agrees(cgroup_value(sample, container.cgroup), 0.001, slack_ns=MS)
         ends = named_ends(sample, container.cgroup)
     assert agrees

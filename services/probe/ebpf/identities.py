@@ -60,7 +60,7 @@ class Identities:
         return generation in self._place
 
     def record(self, generation: int) -> Record:
-        """As the kernel has it: start (CLOCK_BOOTTIME), end (CLOCK_MONOTONIC, 0: alive), tgid, flags, comm."""
+        """(start by CLOCK_BOOTTIME, end by CLOCK_MONOTONIC or 0, tgid, flags, comm) as the kernel has it."""
         record: Record = layout.IDENTITY.unpack_from(
             self._raw, self._place[generation] * layout.IDENTITY.size
         )

@@ -100,6 +100,12 @@ def test_isolated_cpus_are_found(tmp_path):
     assert cpus.undisturbed(tmp_path) == {2, 3}
 
 
+def test_a_tree_of_meters_alone_is_no_tree_of_cpus(tmp_path):
+    """A sysfs that has no CPUs, as a simulated meter's, leaves the probe with the kernel's own."""
+    assert cpus.tree(tmp_path) == Path("/sys")
+    assert cpus.tree(Path("/sys")) == Path("/sys")
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "expected"),
     [

@@ -38,7 +38,7 @@ class EbpfBackend:
         """`publish_last` is given the epoch and the last sample of a program that is about to be replaced."""
         self._settings = settings
         self._log = log
-        self._sysfs = settings.path_sysfs
+        self._sysfs = cpus.tree(settings.path_sysfs)
         self._program = wanted_program(settings)
         self._directory = settings.probe_pin_path / self._program.pin_name
         self._lock = _lock_pins(self._directory.parent)
@@ -166,7 +166,7 @@ def _failure(exit_code: int, errors: str) -> Fatal:
 
 def wanted_program(settings: ProbeSettings) -> layout.Program:
     """The program for these settings on this machine."""
-    sysfs = settings.path_sysfs
+    sysfs = cpus.tree(settings.path_sysfs)
     online = min(cpus.online(sysfs))
     wanted = [name for name in settings.probe_counters.replace(" ", "").split(",") if name]
     for name in wanted:
@@ -196,7 +196,7 @@ def undisturbed_cpus(settings: ProbeSettings) -> set[int]:
     """CPUs that must not be interrupted for a sample."""
     wanted = settings.probe_undisturbed_cpus
     if wanted == "isolated":
-        return cpus.undisturbed(settings.path_sysfs)
+        return cpus.undisturbed(cpus.tree(settings.path_sysfs))
     try:
         return cpus.cpu_list(wanted)
     except ValueError:

@@ -17,6 +17,11 @@ def cpu_list(text: str) -> set[int]:
     return numbers
 
 
+def tree(sysfs: Path) -> Path:
+    """The tree to look in: the one given, or the kernel's own where that has meters only and no CPUs."""
+    return sysfs if (sysfs / _CPU / "online").exists() else Path("/sys")
+
+
 def possible_count(sysfs: Path) -> int:
     """How many values a per-CPU map holds: CPUs that may ever be plugged in count."""
     return max(cpu_list((sysfs / _CPU / "possible").read_text(encoding="ascii"))) + 1

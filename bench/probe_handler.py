@@ -68,9 +68,9 @@ def attach_probe(
     count = cpus.possible_count(Path("/sys"))
     wanted = layout.Program(32768, 8192, count, features, self_flush)
     program = BPF(text=layout.source_text(), cflags=[*wanted.defines, "-DWITH_PAGE_FENTRY=0"])
-    for number, name in enumerate(features.counters):
-        for cpu in range(count):
-            perf_events.put_counter(program["perf_events"].map_fd, number * count + cpu, name, cpu)
+    for cpu in range(count) if features.counters else ():
+        tables = (program[name].map_fd for name in ("perf_events", "counters_opened"))
+        perf_events.give_counters(*tables, features.counters, cpu, count)
     if hooks:
         for name, tracepoint in layout.TRACEPOINTS.items():
             program.load_func(name, BPF.TRACEPOINT)

@@ -9,19 +9,37 @@ ROOT_ID = 1  # of the hierarchy's root; cgroup_init_early and kernfs number it f
 
 
 def find_mount(procfs: Path) -> Path | None:
-    """Where the cgroup2 hierarchy is mounted (on hybrid hosts it isn't /sys/fs/cgroup itself)."""
-    for line in (procfs / "self" / "mounts").read_text(encoding="utf-8", errors="replace").splitlines():
-        words = line.split()
-        if words[2] == "cgroup2":
-            return Path(words[1])
-    return None
+    """Where the cgroup2 hierarchy is mounted (on hybrid hosts it isn't /sys/fs/cgroup itself).
+
+    One that shows the whole hierarchy goes before one that a cgroup namespace has cut.
+    """
+    lines = (procfs / "self" / "mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    mounts = [Path(words[1]) for words in map(str.split, lines) if words[2] == "cgroup2"]
+    return next(filter(is_whole, mounts), mounts[0] if mounts else None)
+
+
+def whole_mount(procfs: Path) -> Path | None:
+    """A mount that shows the whole hierarchy, if there is one."""
+    mount = find_mount(procfs)
+    return mount if mount is not None and is_whole(mount) else None
+
+
+def is_whole(mount: Path) -> bool:
+    """Whether a mount shows the hierarchy from its root, rather than from our own cgroup.
+
+    Source: cgroup_namespaces(7).
+    """
+    try:
+        return mount.stat().st_ino == ROOT_ID
+    except OSError:
+        return False
 
 
 def walk(mount: Path) -> Iterator[tuple[int, str]]:
     """(cgroup id, path below the mount) of every cgroup.
 
     The id is the inode number of the directory (fs/kernfs, Linux 5.5 and newer on 64-bit), which scandir
-    gives without a stat. Directories that go away meanwhile are passed over.
+    gives without a stat. Directories that go away meanwhile, or that we may not look into, are passed over.
     """
     yield mount.stat().st_ino, "/"
     pending = [""]
@@ -30,7 +48,7 @@ def walk(mount: Path) -> Iterator[tuple[int, str]]:
         try:
             with os.scandir(f"{mount}{parent}") as entries:
                 children = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except FileNotFoundError:
+        except OSError:
             continue
         for child in children:
             path = f"{parent}/{child.name}"

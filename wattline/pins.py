@@ -3,6 +3,7 @@
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 # A program version's pins (checksums of layout and program, what it records; or as version 0.1 named them:
@@ -27,5 +28,8 @@ def remove_pins(directory: Path, keep: Path | None = None) -> list[Path]:
         if path != keep and (is_pin_directory(path) or _HALF_LOADED.fullmatch(path.name))
     ]
     for path in removed:
-        shutil.rmtree(path)
+        # Renamed first: killed in the midst of it, we leave nothing that looks like a whole program.
+        half_removed = path.with_name(f"loading-{time.monotonic_ns()}")
+        path.rename(half_removed)
+        shutil.rmtree(half_removed)
     return removed

@@ -3,6 +3,7 @@
 
 from wattline import cgroup2
 from wattline.service import Runtime
+from wattline.wire.bus import end_threads
 from wattline.wire.frames import Activity, SourceState
 
 from .backend import Backend
@@ -36,6 +37,9 @@ def choose_backend(
             runtime.log.warning("no_ebpf", cause=error, backend="procfs", lost=_LOST)
             return _procfs(settings, runtime), [SourceState(name=SOURCE, up=False, reason=str(error))]
         else:
+            # What a replaced program's last frame was published with.
+            runtime.close()
+            end_threads()
             # Reading pinned objects needs CAP_BPF up to Linux 5.18; opening a counter CAP_PERFMON.
             keep_only(["CAP_BPF", "CAP_PERFMON"] if backend.has_counters else ["CAP_BPF"])
             return backend, []

@@ -6,6 +6,7 @@ import sys
 import time
 
 from tests.load import SPIN, KernelAccount, in_cgroup
+from tests.probe.conftest import PROCFS
 from tests.probe.rows import cgroup_value, charged_ns, elapsed_ns, path_of, processes
 from wattline import cgroup2
 from wattline.wire.frames import PROCESS_ENDED
@@ -171,3 +172,22 @@ def test_a_removal_that_was_missed_is_found(reader, cgroup):
         if path_of(sample, child_id)[1]:
             break
     assert path_of(reader.sample(), child_id)[1] is True
+
+
+def test_a_tree_cut_by_a_namespace_ends_no_cgroup(load_reader, cgroup, tmp_path, monkeypatch):
+    """Where only part of the tree can be seen, nobody is taken to be gone for not being in it."""
+    (tmp_path / "self").mkdir()
+    cut, whole = f"none {cgroup} cgroup2 rw 0 0\n", f"none {cgroup2.find_mount(PROCFS)} cgroup2 rw 0 0\n"
+    mounts = tmp_path / "self" / "mounts"
+    mounts.write_text(cut + whole, encoding="utf-8")
+    assert cgroup2.whole_mount(tmp_path) == cgroup2.find_mount(PROCFS)
+    mounts.write_text(cut, encoding="utf-8")
+    assert cgroup2.whole_mount(tmp_path) is None
+    monkeypatch.setattr("tests.probe.conftest.PROCFS", tmp_path)
+    reader = load_reader()
+    cgroup_id = work(cgroup)
+    for _step in range(130):
+        sample = reader.sample()
+        reader.retire(0)
+    assert path_of(sample, cgroup_id)[1] is False
+    assert {source.name: source.up for source in sample.sources}["host_cgroups"] is False

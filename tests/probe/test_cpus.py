@@ -61,6 +61,19 @@ def test_a_cpu_that_was_unplugged_was_not_idle(load_reader, cgroup, unplug, feat
         assert 0.4 * cpu_ns < last.cgroups.counts[0][row] < 1.01 * cpu_ns
 
 
+def test_a_cpu_plugged_in_while_nobody_reads_gets_its_counters(load_reader, cgroup, unplug):
+    """A reader that comes later gives a CPU its counters that the loader, or a former reader, could not."""
+    unplug(on=False)
+    reader = load_reader(features=Features(counters=("cpu_clock",)))
+    unplug(on=True)
+    reader.sample()
+    with spin_on(cgroup, 1):
+        time.sleep(0.5)
+        sample = reader.sample()
+    row = list(sample.cgroups.cgroup_id).index(cgroup.stat().st_ino)
+    assert sample.cgroups.counts[0][row] > 0.9 * sample.cgroups.cpu_ns[row] > 300 * MS
+
+
 def test_an_undisturbed_cpu_is_charged_when_it_switches(load_reader, cgroup):
     """A CPU left alone is not flushed; what ran there appears after its next switch, and nothing is lost."""
     reader = load_reader(undisturbed={1}, self_flush=True)

@@ -107,3 +107,20 @@ def test_a_whole_file_system_is_no_place_for_pins(run_directory):
     output, _errors = probe.communicate(timeout=10)
     assert probe.returncode in (77, 78)
     assert "pin-path" in output
+
+
+def test_pins_that_are_half_removed_are_no_program(run_directory, pin_path, cgroup):
+    """A program one of whose links is gone is not read, which would invent time, but loaded anew."""
+    probe = start(run_directory, pin_path, "--probe.keep")
+    first = frame_after(run_directory, time.monotonic_ns())
+    stop(probe)
+    (program,) = pin_path.iterdir()
+    (program / "link_on_sched_switch").unlink()
+    with in_cgroup(cgroup, ["sleep", "60"]):
+        probe = start(run_directory, pin_path)
+        time.sleep(1)
+        frame = frame_after(run_directory, time.monotonic_ns() + 1_500_000_000)
+    output = stop(probe)
+    assert "loaded" in output
+    assert frame.epoch > first.epoch
+    assert cgroup_value(frame, cgroup) < 100_000_000

@@ -16,9 +16,11 @@ TWO = {"CAP_BPF", "CAP_PERFMON"}
 
 
 def capabilities(pid: int, which="CapEff") -> set[str]:
-    """Names of a process's capabilities, a number for one that the probe has no name for."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    bits = int(next(line for line in status.splitlines() if line.startswith(which)).split()[1], 16)
+    """Names of what any thread of a process holds, a number for one that the probe has no name for."""
+    bits = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        lines = status.read_text(encoding="utf-8").splitlines()
+        bits |= int(next(line for line in lines if line.startswith(which)).split()[1], 16)
     names = {bit: name for name, bit in CAPABILITIES.items()}
     return {names.get(bit, str(bit)) for bit in range(64) if bits >> bit & 1}
 
@@ -59,10 +61,43 @@ def test_root_gives_up_the_rest_for_good(run_directory, pin_path, which):
     probe = start(run_directory, pin_path)
     frame_after(run_directory, time.monotonic_ns())
     held = capabilities(probe.pid, which)
-    status = Path(f"/proc/{probe.pid}/status").read_text(encoding="utf-8")
+    statuses = [path.read_text(encoding="utf-8") for path in Path(f"/proc/{probe.pid}/task").glob("*/status")]
     stop(probe)
     assert held <= {"CAP_BPF"}
-    assert "NoNewPrivs:\t1" in status
+    assert len(statuses) > 1  # ZeroMQ's are among them
+    assert all("NoNewPrivs:\t1" in status for status in statuses)
+
+
+def test_what_replaced_a_program_gives_up_the_rest_too(run_directory, pin_path):
+    """Threads that published the replaced program's last frame do not keep what the probe gave up."""
+    former = start(run_directory, pin_path, "--probe.keep")
+    frame_after(run_directory, time.monotonic_ns())
+    stop(former)
+    probe = start(run_directory, pin_path, "--probe.process-rows", "4096")
+    frame_after(run_directory, time.monotonic_ns() + 2_500_000_000)
+    held = capabilities(probe.pid)
+    output = stop(probe)
+    assert "loaded" in output
+    assert held == {"CAP_BPF"}
+
+
+def test_a_cgroup_that_nobody_may_look_into_stops_nothing(run_directory, pin_path, cgroup):
+    """A user's cgroup that is closed to others is left alone: the probe loads, ticks and lets go."""
+    os.chown(cgroup, 60_998, 60_998)
+    cgroup.chmod(0o700)
+    probe = start(
+        run_directory, pin_path, "--probe.backend", "ebpf", "--probe.ended-s", "0.2", prefix=ONLY_TWO
+    )
+    frame_after(run_directory, time.monotonic_ns())
+    with in_cgroup(cgroup, ["true"]) as process:
+        process.wait()
+    time.sleep(7)  # a whole round of looking, at ten ticks a second
+    frame = frame_after(run_directory, time.monotonic_ns())
+    output = stop(probe)
+    assert "unexpected" not in output
+    assert process.pid not in frame.processes.pid
+    rows = dict(zip(frame.paths.cgroup_id, frame.paths.removed, strict=True))
+    assert rows[cgroup.stat().st_ino] == 0
 
 
 def test_another_user_with_two_capabilities_will_do(run_directory, pin_path):
@@ -118,7 +153,9 @@ def test_ebpf_that_is_insisted_on_is_not_replaced(run_directory, pin_path):
 
 def test_without_bcc_it_reads_proc(run_directory, pin_path, tmp_path):
     """BCC missing is one more reason for /proc, told with the package to install."""
-    (tmp_path / "bcc.py").write_text("raise ImportError('not installed')\n", encoding="ascii")
+    # And it complains at length first, as the kernel does of a program that it refuses.
+    stub = "import sys\nsys.stderr.write('x' * 1_000_000)\nraise ImportError('not installed')\n"
+    (tmp_path / "bcc.py").write_text(stub, encoding="ascii")
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
     probe = start(run_directory, pin_path, env=environment)
     frame = frame_after(run_directory, time.monotonic_ns())

@@ -44,6 +44,14 @@ def endpoint(text: str) -> str:
     return f"ipc://{text}"
 
 
+def end_threads() -> None:
+    """End ZeroMQ's threads, which keep the privileges that they were started with.
+
+    All sockets must be closed before; the next one starts new threads.
+    """
+    zmq.Context.instance().term()
+
+
 class Publisher:
     """The PUB socket and the `last` file of one service. The caller holds the service's lock."""
 
@@ -108,24 +116,27 @@ class Subscriber:
         self._messages: deque[list[bytes]] = deque()  # taken from the socket, not looked at yet
         self._order = StreamOrder()
         self._poller = zmq.Poller()
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-        self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        # Rare events only: ZeroMQ stops altogether when a thousand of them wait to be read.
-        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(
-            zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
-        )
         self._dropped: set[str] = set()
-        for topic in self._topics:
-            self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
-        self._poller.register(self._socket, zmq.POLLIN)
+        # Who wants no topic has no socket: its threads would outlive a change of privileges.
+        self._sockets = self._open() if self._topics else None
         if wakeup_descriptor is not None:
             self._poller.register(wakeup_descriptor, zmq.POLLIN)
         self.refused: dict[str, int] = {}
         self.refusals: dict[str, str] = {}  # the newest one's words, by reason, for whoever logs them
         self.distrusted: dict[str, str] = {}
         self.connect()
+
+    def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """(the SUB socket, the monitor of its connections)."""
+        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+        socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+        socket.setsockopt(zmq.LINGER, 0)
+        for topic in self._topics:
+            socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        self._poller.register(socket, zmq.POLLIN)
+        # Rare events only: ZeroMQ stops altogether when a thousand of them wait to be read.
+        return socket, socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
 
     @property
     def lost(self) -> dict[str, int]:
@@ -134,7 +145,10 @@ class Subscriber:
 
     def connect(self) -> None:
         """Connect to services that have appeared since; call now and then."""
-        self._return_to_dropped()
+        if self._sockets is None:
+            return
+        socket, monitor = self._sockets
+        self._return_to_dropped(socket, monitor)
         for service, directory in list(self._waiting.items()):
             try:
                 distrust = directory.distrust()
@@ -144,7 +158,7 @@ class Subscriber:
                 self.distrusted[service] = distrust
                 continue
             self.distrusted.pop(service, None)
-            self._socket.connect(endpoint(str(directory.socket)))
+            socket.connect(endpoint(str(directory.socket)))
             del self._waiting[service]
             last = read_last(directory)
             if last is not None and last.topic in self._topics:
@@ -188,21 +202,21 @@ class Subscriber:
 
     def _take_messages(self) -> None:
         # Bounded: a publisher faster than we are must not keep us here for ever.
-        while len(self._messages) < HIGH_WATER_MARK * len(SERVICES):
+        while self._sockets is not None and len(self._messages) < HIGH_WATER_MARK * len(SERVICES):
             try:
-                self._messages.append(self._socket.recv_multipart(zmq.NOBLOCK))
+                self._messages.append(self._sockets[0].recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return
 
-    def _return_to_dropped(self) -> None:
+    def _return_to_dropped(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
         """Connect again where ZeroMQ may not.
 
         It retries a publisher that died, but leaves for good one that broke its rules, as by a message above
         the size limit. Here both are called again, once; the frames missed are seen as lost by their numbers.
         """
         dropped_before = set(self._dropped)
-        while self._monitor.poll(0):
-            described, endpoint_bytes = self._monitor.recv_multipart()
+        while monitor.poll(0):
+            described, endpoint_bytes = monitor.recv_multipart()
             event, _value = _MONITOR_EVENT.unpack(described)
             where = os.fsdecode(endpoint_bytes)
             if event == zmq.EVENT_DISCONNECTED:
@@ -212,14 +226,16 @@ class Subscriber:
         for where in dropped_before & self._dropped:  # ZeroMQ had the time between two calls to come back
             self._dropped.discard(where)
             with contextlib.suppress(zmq.ZMQError):  # it may have forgotten the endpoint already
-                self._socket.disconnect(where)
-            self._socket.connect(where)
+                socket.disconnect(where)
+            socket.connect(where)
 
     def close(self) -> None:
         """Disconnect."""
-        self._socket.disable_monitor()
-        self._monitor.close()
-        self._socket.close()
+        if self._sockets is not None:
+            socket, monitor = self._sockets
+            socket.disable_monitor()
+            monitor.close()
+            socket.close()
 
     def __enter__(self) -> Self:
         return self

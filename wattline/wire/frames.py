@@ -186,7 +186,7 @@ class Activity(Frame, kw_only=True, tag_field="topic", tag="activity"):
     topic = "activity"
 
     source: str
-    skew_ns: Natural  # the largest distance of a CPU's stamp from mono_ns
+    skew_ns: Natural  # the instants at which CPUs and tables were read lie within this
     cpus: Cpus
     cgroups: ActivityCgroups
     processes: ActivityProcesses

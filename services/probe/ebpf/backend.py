@@ -3,12 +3,14 @@
 
 import contextlib
 import os
+import select
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -99,14 +101,16 @@ class EbpfBackend:
             # Once now, too: while ours is compiled, subscribers find us, and will not miss the last one.
             for reader in former:
                 publish_last(reader.epoch, reader.sample())
-            with self._compiled() as loader:
+            with self._compiled() as (loader, errors):
                 for reader in former:
                     publish_last(reader.epoch, reader.sample())
                 for path in remove_pins(self._directory.parent):
                     self._log.info("unloaded", pins=path)
-                _output, errors = loader.communicate("attach\n", timeout=_LOADER_TIMEOUT_S)
-        if loader.returncode:
-            raise _failure(loader.returncode, errors)
+                assert loader.stdin is not None
+                with contextlib.suppress(BrokenPipeError):  # it has died; its exit code tells more
+                    loader.stdin.write(b"attach\n")
+                    loader.stdin.close()
+                _await(loader, errors)
         self._log.info("loaded", seconds=round(time.monotonic() - begun, 2), pins=self._directory)
         program = self._open(self._directory, self._program.features)
         if program is None:
@@ -122,7 +126,8 @@ class EbpfBackend:
                 features = layout.readable_features(path.name, self._program)
                 program = self._open(path, features) if features is not None else None
                 if program is not None:
-                    readers.append(self._read(program))
+                    # No CPU is left out this once: what it has in its cache would be lost.
+                    readers.append(EbpfReader(program, self._sysfs, self._settings.path_procfs))
                 elif is_pin_directory(path):
                     self._log.warning(
                         "unreadable",
@@ -135,27 +140,39 @@ class EbpfBackend:
                 reader.close()
 
     @contextlib.contextmanager
-    def _compiled(self) -> Iterator[subprocess.Popen[str]]:
-        """A loader that has compiled the program and waits for the word to attach it."""
+    def _compiled(self) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
+        """A loader that has compiled the program and waits for the word to attach it; and its complaints."""
         arguments = (str(self._directory), msgspec.json.encode(self._program).decode())
-        loader = subprocess.Popen(  # noqa: S603 our own module
-            [sys.executable, "-m", f"{__package__}.load", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="backslashreplace",
-        )
-        try:
-            assert loader.stdout is not None
-            if not loader.stdout.readline():
-                _output, errors = loader.communicate(timeout=_LOADER_TIMEOUT_S)
-                raise _failure(loader.returncode, errors)
-            yield loader
-        finally:
-            if loader.poll() is None:
+        # Not a pipe: the kernel's log of a refused program is longer than one holds.
+        with (
+            os.fdopen(os.memfd_create("loader"), "w+b") as errors,
+            subprocess.Popen(  # noqa: S603 our own module
+                [sys.executable, "-m", f"{__package__}.load", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            ) as loader,
+        ):
+            try:
+                assert loader.stdout is not None
+                readable, _, _ = select.select([loader.stdout], [], [], _LOADER_TIMEOUT_S)
+                if not readable or not loader.stdout.readline():
+                    _await(loader, errors, 0 if not readable else _LOADER_TIMEOUT_S)
+                    raise Fatal("the loader ended without a word")
+                yield loader, errors
+            finally:
                 loader.kill()
-                loader.communicate()
+
+
+def _await(loader: subprocess.Popen[bytes], errors: BinaryIO, timeout_s: float = _LOADER_TIMEOUT_S) -> None:
+    """Wait for a loader to end well. Raises Fatal saying why it did not."""
+    try:
+        exit_code = loader.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        raise Fatal(f"the loader has not ended in {_LOADER_TIMEOUT_S} s; a starved machine?") from None
+    if exit_code:
+        errors.seek(0)
+        raise _failure(exit_code, errors.read().decode("utf-8", "backslashreplace"))
 
 
 def _failure(exit_code: int, errors: str) -> Fatal:

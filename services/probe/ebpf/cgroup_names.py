@@ -42,9 +42,11 @@ class CgroupNames:
 
     def take_path(self, cgroup_id: int, raw: bytes) -> None:
         """The path of one cgroup as the kernel has it: bytes that may end in NULs."""
-        self._parents.pop(cgroup_id, None)
+        path = safe_name(raw)
+        if path != self._paths.get(cgroup_id):
+            self._parents.pop(cgroup_id, None)
         self._raw_paths[cgroup_id] = raw.split(b"\0", 1)[0]
-        path = self._paths[cgroup_id] = safe_name(raw)
+        self._paths[cgroup_id] = path
         # A path is given again after a removal, to another cgroup: the living one is whoever is meant by it.
         if path not in self._by_path or not self.is_removed(cgroup_id):
             self._by_path[path] = cgroup_id
@@ -64,8 +66,8 @@ class CgroupNames:
     def parent_id(self, cgroup_id: int) -> int:
         """The cgroup above; the root where that is not known, and 0 for the root itself.
 
-        Once told it stays, even if another cgroup is made at the parent's path: what has been published as
-        the parent is where the row will go.
+        Once told it stays while this reader lives, even if another cgroup is made at the parent's path: what
+        has been published as the parent is where the row will go.
         """
         if cgroup_id == ROOT_ID:
             return 0

@@ -18,12 +18,14 @@ KERNEL_HEADERS = _DIRECTORY / "kernel_headers"
 MAPS = (
     "accounts",
     "cgroups",
+    "counters_opened",
     "cpu_settings",
     "epoch",
     "flush_requests",
     "identities",
     "owners",
     "paths",
+    "plugs",
     "processes",
     "removals",
     "totals",
@@ -74,6 +76,7 @@ REMOVAL = struct.Struct("<Q")
 PATH_BYTES = 1024
 INDEX = struct.Struct("<I")
 REQUEST = struct.Struct("<Q")
+TIME = struct.Struct("<Q")  # CLOCK_MONOTONIC
 EPOCH = struct.Struct("<Q")  # CLOCK_MONOTONIC when the counters began
 
 FLAG_KERNEL_THREAD = 1

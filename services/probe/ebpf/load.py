@@ -99,8 +99,9 @@ class Loader:
         for name, tracepoint in {**self._optional, **layout.RAW_TRACEPOINTS}.items():
             self._program.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=name.encode())
             bpf.pin(self._program.raw_tracepoint_fds[tracepoint.encode()], directory / f"link_{name}")
-        if layout.PAGE_FENTRY in self._program.kfunc_entry_fds:
-            bpf.pin(self._program.kfunc_entry_fds[layout.PAGE_FENTRY], directory / "link_on_page_read")
+        fentry = self._program.kfunc_entry_fds.get(layout.PAGE_FENTRY.encode())
+        if fentry is not None:
+            bpf.pin(fentry, directory / "link_on_page_read")
         for cpu in range(self._wanted.cpus):
             with contextlib.suppress(OSError):  # an offline CPU begins its account when it comes
                 bpf.run_on_cpu(self._function("flush"), cpu)
@@ -118,9 +119,11 @@ class Loader:
             bpf.update(self._map("cpu_settings"), layout.INDEX.pack(cpu), layout.CPU_SETTING.pack(socket, 0))
 
     def _open_counters(self) -> None:
-        for number, name in enumerate(self._wanted.features.counters):
-            for cpu in cpus.online(_SYSFS):
-                perf_events.put_counter(self._map("perf_events"), number * self._wanted.cpus + cpu, name, cpu)
+        names = self._wanted.features.counters
+        for cpu in cpus.online(_SYSFS) if names else ():
+            perf_events.give_counters(
+                self._map("perf_events"), self._map("counters_opened"), names, cpu, self._wanted.cpus
+            )
 
     def _seed_processes(self) -> None:
         """Names for processes born before the probe. Births from now on are the kernel's own business."""
@@ -141,7 +144,7 @@ class Loader:
 
     def _seed_cgroups(self) -> None:
         """Paths of cgroups made before the probe. Those made since are known from the kernel."""
-        mount = cgroup2.find_mount(_PROCFS)
+        mount = cgroup2.whole_mount(_PROCFS)
         for cgroup_id, path in cgroup2.walk(mount) if mount is not None else [(cgroup2.ROOT_ID, "/")]:
             key = layout.CGROUP_ID.pack(cgroup_id)
             with contextlib.suppress(OSError):  # full: nameless; exists: known

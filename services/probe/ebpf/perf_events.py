@@ -9,6 +9,8 @@ import errno
 import os
 import platform
 import struct
+import time
+from collections.abc import Sequence
 
 from . import bpf_syscall as bpf
 
@@ -67,13 +69,18 @@ def open_counter(name: str, cpu: int) -> int:
     return _open(_PerfEventAttr(type=kind, size=_ATTR_SIZE_VER0, config=config), cpu, name)
 
 
-def put_counter(table_fd: int, place: int, name: str, cpu: int) -> None:
-    """Open a CPU's counter into a table of perf events, which keeps it. Raises OSError if there is none."""
-    event = open_counter(name, cpu)
-    try:
-        bpf.update(table_fd, struct.pack("<I", place), struct.pack("<I", event))
-    finally:
-        os.close(event)
+def give_counters(table_fd: int, opened_fd: int, names: Sequence[str], cpu: int, cpu_count: int) -> None:
+    """Open a CPU's counters into the table of perf events, which keeps them, and note when.
+
+    Raises OSError where there are none.
+    """
+    for number, name in enumerate(names):
+        event = open_counter(name, cpu)
+        try:
+            bpf.update(table_fd, struct.pack("<I", number * cpu_count + cpu), struct.pack("<I", event))
+        finally:
+            os.close(event)
+    bpf.update(opened_fd, struct.pack("<I", cpu), struct.pack("<Q", time.monotonic_ns()))
 
 
 def open_tracepoint(tracepoint_id: int) -> int:

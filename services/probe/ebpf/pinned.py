@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import bpf_syscall as bpf
 from . import layout, perf_events
+from .identities import Record
 from .tables import CgroupRows, ProcessRows
 
 Accounts = list[tuple[int, dict[str, int]]]
@@ -19,6 +20,8 @@ class PinnedProgram:
 
     def __init__(self, directory: Path, features: layout.Features, cpu_count: int) -> None:
         """Raises FileNotFoundError if the program is not loaded."""
+        for name in (*layout.RAW_TRACEPOINTS, *layout.TRACEPOINTS):
+            (directory / f"link_{name}").lstat()  # without it, nothing would be charged to the right task
         self.features = features
         self._cpu_count = cpu_count
         self._fds: dict[str, int] = {}
@@ -124,7 +127,15 @@ class PinnedProgram:
         bpf.delete_all(self._fds["owners"], gone)
         bpf.delete_all(self._fds["identities"], [layout.INDEX.pack(generation) for generation in generations])
 
-    def put_identity(self, generation: int, record: tuple[int, int, int, int, bytes]) -> None:
+    def identity(self, generation: int) -> Record | None:
+        """One record of the identities table as it is now."""
+        raw = bpf.lookup(self._fds["identities"], layout.INDEX.pack(generation), layout.IDENTITY.size)
+        if raw is None:
+            return None
+        record: Record = layout.IDENTITY.unpack(raw)
+        return record
+
+    def put_identity(self, generation: int, record: Record) -> None:
         """Replace a record of the identities table."""
         bpf.update(self._fds["identities"], layout.INDEX.pack(generation), layout.IDENTITY.pack(*record))
 
@@ -132,10 +143,24 @@ class PinnedProgram:
         """Say which socket a CPU is on, and its clock (0: not known)."""
         bpf.update(self._fds["cpu_settings"], layout.INDEX.pack(cpu), layout.CPU_SETTING.pack(socket, khz))
 
-    def reopen_counters(self, cpu: int) -> None:
-        """Give a CPU that was plugged in new events: its former ones ended when it was unplugged."""
-        for number, name in enumerate(self.features.counters):
-            perf_events.put_counter(self._fds["perf_events"], number * self._cpu_count + cpu, name, cpu)
+    def have_counters(self, cpu: int) -> None:
+        """Give a CPU that was plugged in since it was given any new events: its former ones ended then."""
+        if not self.features.counters:
+            return
+        key = layout.INDEX.pack(cpu)
+        opened, plugged = (
+            bpf.lookup(self._fds[name], key, layout.TIME.size) for name in ("counters_opened", "plugs")
+        )
+        assert opened is not None
+        assert plugged is not None
+        if layout.TIME.unpack(opened) <= layout.TIME.unpack(plugged):
+            perf_events.give_counters(
+                self._fds["perf_events"],
+                self._fds["counters_opened"],
+                self.features.counters,
+                cpu,
+                self._cpu_count,
+            )
 
     def _first(self, array: str, value_bytes: int) -> bytes:
         value = bpf.lookup(self._fds[array], layout.INDEX.pack(0), value_bytes)

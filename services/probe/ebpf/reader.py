@@ -14,11 +14,11 @@ from .cgroup_names import CgroupNames
 from .identities import Identities
 from .pinned import Accounts, PinnedProgram
 from .reconcile import Reconciler
-from .tables import ProcessRows, cpu_table, path_table
+from .tables import CgroupRows, ProcessRows, cpu_table, path_table
 
 SOURCE = "ebpf"
+_ATTEMPTS = 5  # at two readings that fit together; a reading takes less than a millisecond
 _PAGE_EVENTS = {"on_page_read": "pages read", "on_page_dirtied": "pages dirtied"}
-_NAMELESS = 0  # the generation of rows whose processes the kernel had no room to record
 
 
 class EbpfReader:
@@ -51,7 +51,7 @@ class EbpfReader:
         program, features = self.program, self.program.features
         frequencies = self._describe_cpus()
         flushed = program.flush(self._undisturbed)
-        cgroup_rows = program.cgroup_rows()
+        cgroup_rows, accounts = self._rows_and_accounts()
         read_ns = time.monotonic_ns()
         self._rows = program.process_rows()
         cgroups = cgroup_rows.table(features)
@@ -61,7 +61,6 @@ class EbpfReader:
         if not self._identities.is_same(*identities):
             self._identities.take(*identities)
         processes = self._rows.table(features, self._identities)
-        accounts = program.accounts()
         stamps = [account["stamp_ns"] for cpu, account in accounts if cpu in flushed] or [read_ns]
         self._sampled_ns = (min(stamps) + max(stamps)) // 2
         return Sample(
@@ -78,13 +77,24 @@ class EbpfReader:
 
     def retire(self, ended_before_ns: int) -> int:
         """Let go of what ended before a time, and make good what the hooks have missed."""
-        self._reconciler.step(self._cgroup_keys, self._sampled_ns)
         self._retire_cgroups(ended_before_ns)
-        return self._retire_processes(ended_before_ns)
+        retired = self._retire_processes(ended_before_ns)
+        self._reconciler.step(self._cgroup_keys, self._sampled_ns)
+        return retired
 
     def close(self) -> None:
         """Close the descriptors; what is pinned goes on."""
         self.program.close()
+
+    def _rows_and_accounts(self) -> tuple[CgroupRows, Accounts]:
+        """Cgroups and CPUs that fit together: a CPU that flushes itself may do so in between."""
+        accounts = self.program.accounts()
+        for _attempt in range(_ATTEMPTS):
+            rows, before = self.program.cgroup_rows(), accounts
+            accounts = self.program.accounts()
+            if accounts == before:
+                break
+        return rows, accounts
 
     def _describe_cpus(self) -> dict[int, int]:
         """Tell the program of CPUs that have come, and of clocks; clocks in kHz by CPU."""
@@ -92,10 +102,9 @@ class EbpfReader:
         came = online - self._online
         if came:
             self._sockets |= cpus.sockets(self._sysfs, came)
-            if self._online:  # else the loader has done it
-                for cpu in came:
-                    self.program.describe_cpu(cpu, self._sockets[cpu], 0)
-                    self.program.reopen_counters(cpu)
+            for cpu in came:
+                self.program.describe_cpu(cpu, self._sockets[cpu], 0)
+                self.program.have_counters(cpu)
         self._online = online
         if not self.program.features.frequency:
             return {}
@@ -146,20 +155,22 @@ class EbpfReader:
         return len(retiring)
 
     def _nameless_for_long(self, before_ns: int) -> list[bytes]:
-        """Keys of rows that the kernel had no room to name, and that have not run since a time.
+        """Keys of rows of nobody that is known, and that have not run since a time.
+
+        The kernel had no room to name them, or they come late, out of the cache of a CPU that was away.
 
         Nothing will ever say that their processes have ended; one that still lives gets a new row.
         """
         assert self._rows is not None
         generations = self._rows.generations
-        if not self._nameless and _NAMELESS not in generations.tolist():
+        if not self._nameless and all(map(self._identities.__contains__, generations.tolist())):
             return []
         width = self.program.features.row_values
         cpu_ns = self._rows.values.cast("Q")[0::width]
         current = {
             self._row_key(place): cpu_ns[place]
             for place, generation in enumerate(generations.tolist())
-            if generation == _NAMELESS or generation not in self._identities
+            if generation not in self._identities
         }
         self._nameless = {
             key: self._nameless[key]
@@ -190,6 +201,7 @@ class EbpfReader:
         return [
             SourceState(name=SOURCE, up=True),
             SourceState(name="page_cache", up=not missing, reason=reason),
+            *self._reconciler.blind_spots(),
         ]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from services.probe.processes import RunningProcess, parse_stat
 from wattline import cgroup2
+from wattline.wire.frames import SourceState
 
 from . import layout
 from .cgroup_names import CgroupNames
@@ -36,11 +37,22 @@ class Reconciler:
         self._names = names
         self._procfs = procfs
         self._sees_pids = _pid_namespace(procfs) == _INITIAL_PID_NAMESPACE
-        self._mount = cgroup2.find_mount(procfs)
+        self._mount = cgroup2.whole_mount(procfs)
         self._processes = Rounds(_STEPS_A_ROUND)
         self._cgroups = Rounds(_STEPS_A_ROUND)
         self._gone: set[int] = set()  # generations that a step found gone: the next one decides
         self._walked_ns = 0
+
+    def blind_spots(self) -> list[SourceState]:
+        """What we can't compare with, as sources that are down, with the cure."""
+        spots = []
+        if not self._sees_pids:
+            spots.append(("host_pids", "a private pid namespace: missed ends of processes are not found"))
+        if self._mount is None:
+            spots.append(("host_cgroups", "no whole cgroup2 tree in sight: older cgroups have no path"))
+        return [
+            SourceState(name=name, up=False, reason=f"{reason}; share the host's") for name, reason in spots
+        ]
 
     def step(self, cgroup_keys: Iterable[bytes], now_ns: int) -> None:
         """A step; `cgroup_keys` are those of the rows that were just read."""
@@ -57,12 +69,12 @@ class Reconciler:
         Not at first sight: the kernel's own word comes up to some 35 ms after the end, and is better.
         """
         identities = self._identities
-        for generation in filter(identities.__contains__, self._gone):
-            start_boot_ns, ended_ns, tgid, flags, comm = identities.record(generation)
-            if not ended_ns and not _exists(tgid):
-                self._program.put_identity(
-                    generation, (start_boot_ns, time.monotonic_ns(), tgid, flags, comm)
-                )
+        for generation in self._gone:
+            record = self._program.identity(generation)  # anew: it may have been told meanwhile
+            if record is not None and not record[1] and not _exists(record[2]):
+                start_boot_ns, _ended_ns, tgid, flags, comm = record
+                ended = (start_boot_ns, time.monotonic_ns(), tgid, flags, comm)
+                self._program.put_identity(generation, ended)
         leaving = identities.living_flagged(layout.FLAG_LEADER_EXITED)
         suspects = {*leaving, *self._processes.next(identities.living)}
         self._gone = {
@@ -75,18 +87,19 @@ class Reconciler:
         """Give processes whose birth was missed the start that /proc has."""
         ticks_per_s = self._identities.ticks_per_s
         for generation in self._identities.living_flagged(layout.FLAG_UNSEEN_BIRTH):
-            _start, _ended_ns, tgid, flags, _comm = self._identities.record(generation)
-            process = _running(self._procfs, tgid)
-            if process is not None:
-                kernel = layout.FLAG_KERNEL_THREAD if process.kernel else 0
-                flags = flags & ~layout.FLAG_UNSEEN_BIRTH | kernel
-                start_boot_ns = process.start_ticks * _NS_PER_S // ticks_per_s
-                self._program.put_identity(generation, (start_boot_ns, 0, tgid, flags, process.comm))
+            tgid = self._identities.record(generation)[2]
+            process, record = _running(self._procfs, tgid), self._program.identity(generation)
+            if process is None or record is None or record[1]:
+                continue
+            kernel = layout.FLAG_KERNEL_THREAD if process.kernel else 0
+            flags = record[3] & ~layout.FLAG_UNSEEN_BIRTH | kernel
+            start_boot_ns = process.start_ticks * _NS_PER_S // ticks_per_s
+            self._program.put_identity(generation, (start_boot_ns, 0, tgid, flags, process.comm))
 
     def _remove_the_gone(self, mount: Path) -> None:
         for cgroup_id in self._cgroups.next(self._names.alive):
             path = self._names.raw_path(cgroup_id)
-            if not path or self._names.is_removed(cgroup_id) or _inode(mount, path) == cgroup_id:
+            if not path or self._names.is_removed(cgroup_id) or not _is_gone(mount, path, cgroup_id):
                 continue
             if self._names.is_presumed(cgroup_id):
                 self._names.presume(cgroup_id, path, time.monotonic_ns())
@@ -124,14 +137,18 @@ def _exists(pid: int) -> bool:
 
 
 def _running(procfs: Path, pid: int) -> RunningProcess | None:
+    """A process, if it is there and we may look at it."""
     try:
         return parse_stat(pid, (procfs / str(pid) / "stat").read_bytes())
-    except (FileNotFoundError, ProcessLookupError):
+    except (OSError, ValueError):
         return None
 
 
-def _inode(mount: Path, path: bytes) -> int | None:
+def _is_gone(mount: Path, path: bytes, cgroup_id: int) -> bool:
+    """Whether a cgroup's directory is not there any more; one that we may not look at is."""
     try:
-        return os.stat(os.fsencode(mount) + path).st_ino  # noqa: PTH116 bytes, which Path does not take
+        return os.stat(os.fsencode(mount) + path).st_ino != cgroup_id  # noqa: PTH116 bytes, which Path does not take
     except FileNotFoundError:
-        return None
+        return True
+    except OSError:
+        return False

@@ -2,7 +2,7 @@
 """Activity from /proc and the cgroup tree, for hosts where eBPF can't be had.
 
 The kernel's own accounts, read once a tick: what lives shorter than that is not named, and there is nothing
-but CPU time. Reads in procfs_files.py, keeps books in procfs_tables.py.
+but CPU time. Reads in files.py, keeps books in tables.py.
 """
 
 import contextlib

@@ -94,10 +94,10 @@ static __always_inline struct slot_t *slot_of(struct cpu_t *cpu, u32 tgid, u64 c
     if (slot->tgid == tgid && slot->cgroup_id == cgroup_id && slot->version == *version)
         return slot;
     spill(cpu, slot);
+    slot->version = *version; /* before the owner is asked for: a newer one then shows */
     slot->generation = generation_of(tgid, now);
     slot->tgid = tgid;
     slot->cgroup_id = cgroup_id;
-    slot->version = *version;
     return slot;
 }
 

@@ -69,7 +69,9 @@ int on_cpu_plug_step(void *context)
     u32 number = args[0];
     u64 *plugged_ns = plugs.lookup(&number);
 
-    if (plugged_ns && number != bpf_get_smp_processor_id() && (int)args[1] > (int)args[2])
+    if (plugged_ns && number != bpf_get_smp_processor_id() && (int)args[1] > (int)args[2]) {
         *plugged_ns = bpf_ktime_get_ns();
+        new_version(); /* its cache was not flushed all the while */
+    }
     return 0;
 }

@@ -14,6 +14,8 @@
 /* A thread may leave its CPU for the last time shortly after its process's leader was freed. */
 #define LAST_SWITCH_NS (100 * 1000000ULL)
 
+#define GENERATION_MAX 0x7fffffff /* above are those of processes that were there before */
+
 #define FLAG_KERNEL_THREAD 1
 #define FLAG_UNSEEN_BIRTH 2  /* start_boot_ns is when it was first seen, after its birth */
 #define FLAG_LEADER_EXITED 4 /* no end yet: it is a zombie, or its other threads go on */
@@ -64,15 +66,17 @@ static __always_inline u32 admit(u32 tgid, struct identity_t *identity, u32 free
     if (!shared)
         return 0; /* never: an array's first element exists */
     owner.frees_to_skip = frees_to_skip;
-    owner.generation = __sync_fetch_and_add(&shared->births, 1) + 1;
-    if (identities.update(&owner.generation, identity) != 0) {
-        __sync_fetch_and_add(&shared->failed_births, 1);
-        if (!is_reuse)
-            return 0;
-        owner.generation = 0; /* rather than the former owner's */
+    owner.generation = (__sync_fetch_and_add(&shared->births, 1) + 1) & GENERATION_MAX;
+    if (owner.generation == 0 || identities.insert(&owner.generation, identity) != 0) {
+        owner.generation = 0;
+    } else if (owners.update(&tgid, &owner) != 0) {
+        identities.delete(&owner.generation);
+        owner.generation = 0;
     }
-    if (owners.update(&tgid, &owner) != 0)
+    if (owner.generation == 0) {
         __sync_fetch_and_add(&shared->failed_births, 1);
+        owners.delete(&tgid); /* nobody rather than the former owner */
+    }
     if (is_reuse)
         new_version();
     return owner.generation;
@@ -101,8 +105,6 @@ static __always_inline u32 generation_of(u32 tgid, u64 now)
 
     if (!owner)
         return admit_unseen(tgid, 0);
-    if (owner->generation == 0)
-        return 0;
     identity = identities.lookup(&owner->generation);
     if (identity && identity->ended_ns && now - identity->ended_ns > LAST_SWITCH_NS)
         return admit_unseen(tgid, 1);
@@ -148,7 +150,7 @@ int on_task_rename(struct tracepoint__task__task_rename *args)
     if (!owner)
         return 0;
     identity = identities.lookup(&owner->generation);
-    if (identity)
+    if (identity && identity->ended_ns == 0)
         __builtin_memcpy(identity->comm, args->newcomm, COMM_BYTES);
     return 0;
 }

@@ -100,6 +100,7 @@ BPF_PERCPU_ARRAY(accounts, struct account_t, 1); /* as they were at the CPU's ne
 BPF_ARRAY(epoch, u64, 1); /* CLOCK_MONOTONIC when the counters began; the loader writes it */
 BPF_ARRAY(cpu_settings, struct cpu_setting_t, CPUS);
 BPF_ARRAY(plugs, u64, CPUS); /* CLOCK_MONOTONIC of the newest step of plugging the CPU in */
+BPF_ARRAY(counters_opened, u64, CPUS); /* and of when user space gave it perf events */
 BPF_HASH(cgroups, struct cgroup_key_t, struct row_t, CGROUP_ROWS);
 BPF_HASH(processes, struct process_key_t, struct row_t, PROCESS_ROWS);
 

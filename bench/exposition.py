@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long the text of a scrape takes, ours against prometheus-client's, for the same series in one run.
 
-    python bench/exposition.py [PROCESSES]
+    python -m bench.exposition [PROCESSES]
 
 Ours is timed from the energy frame to the bytes; prometheus-client's from ready-made label values, which
 leaves out what finding them costs. Absolute times depend on the machine: quote the ratio.

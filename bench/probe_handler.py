@@ -23,8 +23,8 @@ from services.probe.ebpf.mounts import TRACEFS, have_mounted
 from tests.probe.bpf_objects import run_statistics
 
 LOADS = {
-    "pipe": ["perf", "bench", "sched", "pipe", "-l", "200000"],
-    "hackbench": ["hackbench", "-g", "4", "-l", "1500"],
+    "pipe": ["perf", "bench", "sched", "pipe", "-l", "100000"],
+    "hackbench": ["hackbench", "-g", "4", "-l", "800"],
 }
 HANDLER = "on_sched_switch"
 ENABLE_STATS = 32  # BPF_ENABLE_STATS

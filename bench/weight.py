@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each stage costs: resident memory and CPU seconds a minute, at 1 s and 3 s, few and many processes.
 
-Needs root. Usage: python bench/weight.py [SECONDS a case, default 30]
+Needs root. Usage: python -m bench.weight [SECONDS a case, default 30]
 
 Memory is given as RSS (counts pages that the five share in each) and as PSS (shares them out).
 """

@@ -95,6 +95,17 @@ need_prometheus() {
     done
 }
 
+# Debian calls it linux-perf, Ubuntu linux-tools.
+need_perf() {
+    perf --version >/dev/null 2>&1 && return
+    refresh_lists
+    if apt-cache show linux-perf >/dev/null 2>&1; then
+        need_packages linux-perf
+    else
+        need_packages linux-tools-common linux-tools-generic
+    fi
+}
+
 install_python_packages() {
     say "installing Python packages ($1)"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]"
@@ -112,8 +123,9 @@ run)
     install_python_packages probe,power,metadata,calculator,exporter
     ;;
 dev)
-    # runc and busybox: real containers; FUSE: a live RAPL tree; stress-ng and hackbench: load.
+    # runc and busybox: real containers; FUSE: a live RAPL tree; stress-ng, hackbench and perf: load.
     need_packages runc busybox-static fuse3 libfuse2 stress-ng rt-tests
+    need_perf
     install_python_packages probe,power,metadata,calculator,exporter,dev
     need_prometheus
     ;;

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.load import SPIN, KernelAccount, in_cgroup
 from tests.probe.rows import cgroup_value
 from tests.probe.service import frame_after, start, stop
+from wattline.wire.bus import Subscriber
 
 
 def test_a_killed_reader_loses_no_time(run_directory, pin_path, cgroup):
@@ -124,3 +125,21 @@ def test_pins_that_are_half_removed_are_no_program(run_directory, pin_path, cgro
     assert "loaded" in output
     assert frame.epoch > first.epoch
     assert cgroup_value(frame, cgroup) < 100_000_000
+
+
+def test_what_found_no_room_is_told_and_counted(run_directory, pin_path, cgroup):
+    """A process table too small: the log names the setting to raise, and status counts it as an error."""
+    with Subscriber(run_directory, ["status"]) as subscriber:
+        probe = start(run_directory, pin_path, "--probe.process-rows", "64")
+        frame_after(run_directory, time.monotonic_ns())
+        with in_cgroup(cgroup, ["sh", "-c", "for i in $(seq 200); do /bin/true; done"]) as shells:
+            shells.wait()
+        frame = frame_after(run_directory, time.monotonic_ns() + 300_000_000)
+        subscriber.connect()
+        time.sleep(0.5)
+        subscriber.poll(1000)
+        statuses = [status for status in subscriber.receive() if status.producer == "probe"]
+        output = stop(probe)
+    assert frame.losses["births"] > 100
+    assert statuses[-1].errors["lost_births"] >= 1
+    assert "raise --probe.process-rows" in output

@@ -58,12 +58,17 @@ def _kernel_comm(comm: bytes) -> bytes:
     return comm[:_COMM_BYTES_MAX]
 
 
+def running_process(procfs: Path, pid: int) -> RunningProcess | None:
+    """One process, if it is there and we may look at it."""
+    try:
+        return parse_stat(pid, (procfs / str(pid) / "stat").read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def running_processes(procfs: Path) -> Iterator[RunningProcess]:
-    """Every process alive now; one that ends meanwhile is passed over."""
+    """Every process alive now that we may look at; one that ends meanwhile is passed over."""
     for name in os.listdir(procfs):  # noqa: PTH208 names are enough, and there are thousands
-        if name.isdecimal():
-            try:
-                stat = (procfs / name / "stat").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            yield parse_stat(int(name), stat)
+        process = running_process(procfs, int(name)) if name.isdecimal() else None
+        if process is not None:
+            yield process

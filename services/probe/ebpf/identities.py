@@ -26,12 +26,15 @@ class Identities:
 
     def __init__(self, ticks_per_s: int) -> None:
         self.ticks_per_s = ticks_per_s
-        self.take(memoryview(b""), memoryview(b""))
+        self._become([], b"")
 
     def take(self, keys: memoryview, values: memoryview) -> None:
         """Become what the table holds now: generations and their records, row after row."""
-        raw = values.tobytes()
-        generations = keys.cast("I").tolist()
+        raw, generations = values.tobytes(), keys.cast("I").tolist()
+        if raw != self._raw or generations != self._generations:
+            self._become(generations, raw)
+
+    def _become(self, generations: list[int], raw: bytes) -> None:
         words, halves, size = memoryview(raw).cast("Q"), memoryview(raw).cast("I"), layout.IDENTITY.size
         self._raw, self._generations = raw, generations
         self._place = dict(zip(generations, range(len(generations)), strict=True))
@@ -40,10 +43,6 @@ class Identities:
         self._flags = bytes(bits & 0xFF for bits in [*halves[5 :: size // 4], 0])
         self._comm = [safe_name(raw[end - 16 : end]) for end in range(size, len(raw) + 1, size)]
         self._comm.append("")
-
-    def is_same(self, keys: memoryview, values: memoryview) -> bool:
-        """Whether the table is still what it was."""
-        return values == self._raw and keys.cast("I").tolist() == self._generations
 
     def columns(self, generations: Iterable[int]) -> tuple[U64, U8, list[str]]:
         """(start ticks, flags as on the wire, names) of these, in their order."""

@@ -57,9 +57,7 @@ class EbpfReader:
         cgroups = cgroup_rows.table(features)
         self._cgroup_keys = _records(cgroup_rows.keys, layout.CGROUP_KEY.size)
         self._take_names()
-        identities = program.identities()
-        if not self._identities.is_same(*identities):
-            self._identities.take(*identities)
+        self._identities.take(*program.identities())
         processes = self._rows.table(features, self._identities)
         stamps = [account["stamp_ns"] for cpu, account in accounts if cpu in flushed] or [read_ns]
         self._sampled_ns = (min(stamps) + max(stamps)) // 2

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from services.probe.processes import RunningProcess, parse_stat
+from services.probe.processes import running_process
 from wattline import cgroup2
 from wattline.wire.frames import SourceState
 
@@ -88,7 +88,7 @@ class Reconciler:
         ticks_per_s = self._identities.ticks_per_s
         for generation in self._identities.living_flagged(layout.FLAG_UNSEEN_BIRTH):
             tgid = self._identities.record(generation)[2]
-            process, record = _running(self._procfs, tgid), self._program.identity(generation)
+            process, record = running_process(self._procfs, tgid), self._program.identity(generation)
             if process is None or record is None or record[1]:
                 continue
             kernel = layout.FLAG_KERNEL_THREAD if process.kernel else 0
@@ -134,14 +134,6 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _running(procfs: Path, pid: int) -> RunningProcess | None:
-    """A process, if it is there and we may look at it."""
-    try:
-        return parse_stat(pid, (procfs / str(pid) / "stat").read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def _is_gone(mount: Path, path: bytes, cgroup_id: int) -> bool:

@@ -8,7 +8,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SETUP := pyproject.toml scripts/setup.sh
 
-.PHONY: help run test e2e lint bench clean
+.PHONY: help run selftest test e2e lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ help: ## Show this list
 run: $(VENV)/.ready-run ## Set up, start the five services, and say where to look; Ctrl-C stops all
 	@echo "==> starting Wattline; its metrics will be at http://$${WATTLINE_WEB_LISTEN_ADDRESS:-127.0.0.1:28283}/metrics"
 	@exec $(if $(AS_ROOT),$(AS_ROOT) -E) $(BIN)/wattline up
+
+selftest: $(VENV)/.ready-selftest ## Measure a simulated machine whose truth is known (as root, a minute and a half)
+	@$(AS_ROOT) $(BIN)/wattline selftest $(ARGS)
 
 test: $(VENV)/.ready-dev ## Set up and run the tests (as root: they use the real kernel)
 	@echo "==> running the tests"
@@ -41,6 +44,10 @@ $(VENV)/.ready-run: $(SETUP)
 	@scripts/setup.sh run
 	@touch $@
 
+$(VENV)/.ready-selftest: $(SETUP)
+	@scripts/setup.sh selftest
+	@touch $@ $(VENV)/.ready-run
+
 $(VENV)/.ready-dev: $(SETUP)
 	@scripts/setup.sh dev
-	@touch $@ $(VENV)/.ready-run
+	@touch $@ $(VENV)/.ready-run $(VENV)/.ready-selftest

@@ -3,12 +3,13 @@
 #
 # Sets up what `make run` or `make test` needs on Debian or Ubuntu, says what it does, and does nothing twice.
 #
-#   scripts/setup.sh run    Debian packages to run with, and a virtual environment in .venv
-#   scripts/setup.sh dev    the same, and what the tests and the linters use
+#   scripts/setup.sh run         Debian packages to run with, and a virtual environment in .venv
+#   scripts/setup.sh selftest    the same, and what `wattline selftest` uses
+#   scripts/setup.sh dev         the same, and what the tests and the linters use
 set -eu
 
 cd "$(dirname "$0")/.."
-purpose=${1:?usage: scripts/setup.sh run|dev}
+purpose=${1:?usage: scripts/setup.sh run|selftest|dev}
 venv=.venv
 
 say() { printf '==> %s\n' "$*"; }
@@ -122,6 +123,10 @@ case $purpose in
 run)
     install_python_packages probe,power,metadata,calculator,exporter
     ;;
+selftest)
+    need_packages fuse3 libfuse2
+    install_python_packages probe,power,metadata,calculator,exporter,selftest
+    ;;
 dev)
     # runc and busybox: real containers; FUSE: a live RAPL tree; stress-ng, hackbench and perf: load.
     need_packages runc busybox-static fuse3 libfuse2 stress-ng rt-tests
@@ -129,7 +134,7 @@ dev)
     install_python_packages probe,power,metadata,calculator,exporter,dev
     need_prometheus
     ;;
-*) fail "expected run or dev, got $purpose" ;;
+*) fail "expected run, selftest or dev, got $purpose" ;;
 esac
 link_bcc
 say "ready"

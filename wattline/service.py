@@ -8,6 +8,7 @@ import codecs
 import ctypes
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from . import __version__
-from .clock import Schedule
+from .clock import FrameClock, Pace, Schedule
 from .errors import Fatal, Gone, Retry
 from .log import Log
-from .settings import CommonSettings, load
+from .settings import CommonSettings, ReplaySettings, load
 from .wire.bus import Publisher, Subscriber, read_last
 from .wire.frames import AnyFrame, Frame, Status
+from .wire.recorded import RecordedFrames
 from .wire.rundir import Lock, ServiceDirectory, lock_holder
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
@@ -47,9 +49,16 @@ class Stage(Protocol):
 
 
 class Runtime:
-    """What a stage needs of the world around it."""
+    """What a stage needs of the world around it, the time included.
 
-    def __init__(self, service: str, settings: CommonSettings, log: Log) -> None:
+    Live, that is CLOCK_MONOTONIC. On a recording, or with the setting clock = frames, it is the time of the
+    newest frame, and node and boot are those of the first.
+    """
+
+    def __init__(
+        self, service: str, settings: CommonSettings, log: Log, first: AnyFrame | None = None
+    ) -> None:
+        """`first`: the recording's first frame, if one is replayed."""
         self.service = service
         self.log = log
         self.node = settings.node
@@ -57,10 +66,33 @@ class Runtime:
         self.interval_ns = settings.interval_ns
         self.run = settings.run
         self.directory = ServiceDirectory(settings.run, service)
-        self.started_ns = time.monotonic_ns()
+        self._frame_clock = FrameClock() if first is not None or settings.clock == "frames" else None
+        self.has_time = self._frame_clock is None
+        if first is not None:
+            self.take_time(first)
+        self.started_ns = self.now_ns()
         self.errors: dict[str, int] = {}
         self._publisher: Publisher | None = None
         self._seq: dict[str, int] = {}  # by topic
+
+    def now_ns(self) -> int:
+        """The time that everything here goes by; 0 as long as it is that of frames and none has come."""
+        return time.monotonic_ns() if self._frame_clock is None else self._frame_clock.mono_ns
+
+    def take_time(self, frame: AnyFrame) -> None:
+        """Called with each frame before the stage gets it: where time is that of frames, go on to its."""
+        # A status tells of the process that sent it, which may be one of a replay: its time is no news.
+        if self._frame_clock is None or isinstance(frame, Status):
+            return
+        if not self.has_time:
+            self.has_time, self.node, self.boot_id = True, frame.node, frame.boot_id
+        if frame.boot_id == self.boot_id:
+            self._frame_clock.take(frame.mono_ns, frame.unix_ns)
+
+    def _unix_ns(self, mono_ns: int) -> int:
+        if self._frame_clock is not None:
+            return self._frame_clock.unix_ns(mono_ns)
+        return time.time_ns() - (time.monotonic_ns() - mono_ns)
 
     def previous(self) -> AnyFrame | None:
         """The last frame of this service's former run on this boot and node, if there is one."""
@@ -81,7 +113,7 @@ class Runtime:
             run=self.started_ns,
             seq=self._seq.setdefault(frame_type.topic, 0),
             mono_ns=mono_ns,
-            unix_ns=time.time_ns() - (time.monotonic_ns() - mono_ns),
+            unix_ns=self._unix_ns(mono_ns),
             interval_ns=self.interval_ns,
             **fields,
         )
@@ -191,6 +223,8 @@ class _Loop:
     def run(self, build: Build[Any]) -> int:
         directory = ServiceDirectory(self._settings.run, self._service)
         directory.prepare()
+        if _recording(self._settings) is not None:
+            _check_new(directory)
         wakeup, wakeup_writer = socket.socketpair()
         with wakeup, wakeup_writer, Lock(directory.lock) as lock:
             self._catch_signals(wakeup, wakeup_writer)
@@ -198,8 +232,7 @@ class _Loop:
                 return 0
             directory.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
             try:
-                with Subscriber(self._settings.run, self._topics, wakeup.fileno()) as subscriber:
-                    self._serve(build, subscriber)
+                self._live_or_replay(build, wakeup)
             finally:
                 directory.pid.unlink(missing_ok=True)
         return 0
@@ -227,16 +260,29 @@ class _Loop:
             time.sleep(_LOCK_RETRY_MS / 1000)
         return False
 
-    def _serve(self, build: Build[Any], subscriber: Subscriber) -> None:
-        runtime, log = Runtime(self._service, self._settings, self._log), self._log
+    def _live_or_replay(self, build: Build[Any], wakeup: socket.socket) -> None:
+        settings = self._settings
+        if (recording := _recording(settings)) is not None:
+            with RecordedFrames(Path(recording.replay), self._topics) as frames:
+                runtime = Runtime(self._service, settings, self._log, frames.first)
+                pace = Pace.of(recording.replay_speed)
+                self._serve(build, runtime, _Replay(runtime, frames, self._schedule, pace, wakeup))
+            return
+        runtime = Runtime(self._service, settings, self._log)
+        with Subscriber(settings.run, self._topics, wakeup.fileno()) as subscriber:
+            self._serve(build, runtime, _Live(runtime, subscriber, self._schedule))
+
+    def _serve(self, build: Build[Any], runtime: Runtime, frames: "_Live | _Replay") -> None:
+        """Take turns until told to stop, or until one says that there is nothing more to come."""
+        log, more = self._log, True
         stage: Stage | None = None
         try:
             stage = build(self._settings, runtime)
             log.info("started", version=__version__, pid=os.getpid(), interval_s=self._settings.interval_s)
-            self._schedule.start(time.monotonic_ns())
-            while not self._stopping:
+            frames.start()
+            while more and not self._stopping:
                 try:
-                    self._iterate(stage, runtime, subscriber)
+                    more = frames.turn(stage)
                 except Gone:
                     continue
                 except Retry as error:
@@ -253,24 +299,102 @@ class _Loop:
                 log.info("stopped", frames_sent=runtime.frames_sent)
                 runtime.close()
 
-    def _iterate(self, stage: Stage, runtime: Runtime, subscriber: Subscriber) -> None:
-        wait_ms = -(-self._schedule.wait_ns(time.monotonic_ns()) // 1_000_000)
+
+def _recording(settings: CommonSettings) -> ReplaySettings | None:
+    """The settings of the replay that is asked for, if one is."""
+    return settings if isinstance(settings, ReplaySettings) and settings.replay else None
+
+
+def _check_new(directory: ServiceDirectory) -> None:
+    """A replay must not go on from the state of another run, still less put that aside."""
+    for path in (directory.last, directory.ledger):
+        if path.exists():
+            raise Fatal(
+                f"{path} is the state of another run, and a replay begins without: give it a --run of its "
+                "own",
+                Fatal.SETTINGS,
+            )
+
+
+class _Live:
+    """The neighbours' streams as a service's input, and this machine's time as its schedule."""
+
+    def __init__(self, runtime: Runtime, subscriber: Subscriber, schedule: Schedule) -> None:
+        self._runtime = runtime
+        self._subscriber = subscriber
+        self._schedule = schedule
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._schedule.start(time.monotonic_ns())
+
+    def turn(self, stage: Stage) -> bool:
+        """Wait for frames or the next tick, and hand over what there is."""
+        subscriber, schedule = self._subscriber, self._schedule
+        wait_ms = -(-schedule.wait_ns(time.monotonic_ns()) // 1_000_000)
         subscriber.poll(min(wait_ms, _POLL_MAX_MS))
         for frame in subscriber.receive(newest_only=True):
+            self._runtime.take_time(frame)
             stage.on_frame(frame)
-            if not self._schedule.wait_ns(time.monotonic_ns()):
+            if not schedule.wait_ns(time.monotonic_ns()):
                 break  # a tick is due, and frames may come faster than they are dealt with
-        now_ns = time.monotonic_ns()
-        if self._schedule.take(now_ns):
+        if schedule.take(time.monotonic_ns()):
+            now_ns = self._runtime.now_ns()
             subscriber.connect()
             for service, distrust in subscriber.distrusted.items():
-                self._log.warning("distrusted", cause=distrust, stream=service)
+                self._runtime.log.warning("distrusted", cause=distrust, stream=service)
             while subscriber.refusals:
-                self._log.warning("frame_refused", cause=subscriber.refusals.popitem()[1])
+                self._runtime.log.warning("frame_refused", cause=subscriber.refusals.popitem()[1])
             try:
                 stage.on_tick(now_ns)
             finally:
-                _publish_status(runtime, subscriber, self._schedule.late_ticks)
+                # Where time is that of frames, there is none to publish at before the first.
+                if self._runtime.has_time:
+                    _publish_status(self._runtime, subscriber, schedule.late_ticks)
+        return True
+
+
+class _Replay:
+    """A recording as a service's input: every frame of it, and ticks by the frames' own time.
+
+    So the outcome depends on nothing but the recording. That is why no status is published.
+    """
+
+    def __init__(
+        self, runtime: Runtime, frames: RecordedFrames, schedule: Schedule, pace: Pace, wakeup: socket.socket
+    ) -> None:
+        self._runtime = runtime
+        self._frames = frames
+        self._schedule = schedule
+        self._pace = pace
+        self._wakeup = wakeup
+        self._frame: AnyFrame | None = None  # the one whose time has not come yet
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._schedule.start(self._runtime.now_ns())
+
+    def turn(self, stage: Stage) -> bool:
+        """Do the tick that is due by the frames so far, or hand over the next one; False if there is none."""
+        now_ns = self._runtime.now_ns()
+        if self._schedule.take(now_ns):
+            stage.on_tick(now_ns)
+            return True
+        frame = self._frame if self._frame is not None else next(self._frames, None)
+        while self._frames.refusals:
+            self._runtime.count("frame_refused", self._frames.refusals.popitem()[1])
+        if frame is None:
+            if self._frames.torn:
+                self._runtime.log.warning("recording_torn", cause=self._frames.torn)
+            return False
+        wait_ns = self._pace.wait_ns(frame.mono_ns, time.monotonic_ns())
+        self._frame = frame if wait_ns else None
+        if wait_ns:
+            select.select([self._wakeup], [], [], min(wait_ns / 1e9, _POLL_MAX_MS / 1000))
+            return True
+        self._runtime.take_time(frame)
+        stage.on_frame(frame)
+        return True
 
 
 def _where(error: Exception) -> str:
@@ -287,7 +411,7 @@ def _publish_status(runtime: Runtime, subscriber: Subscriber, late_ticks: int) -
     runtime.publish(
         Status,
         epoch=runtime.started_ns,
-        mono_ns=time.monotonic_ns(),
+        mono_ns=runtime.now_ns(),
         is_state=runtime.service == "exporter",  # it publishes nothing else
         service=runtime.service,
         version=__version__,

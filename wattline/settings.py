@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
+from .clock import SPEED_PATTERN
 from .errors import Fatal
 from .wire.frames import SERVICES
 
@@ -31,6 +32,7 @@ SettingsT = TypeVar("SettingsT", bound="CommonSettings")
 VARIABLES = frozenset(
     PREFIX + name
     for name in [
+        "CLOCK",
         "CONFIG",
         "DIE_WITH_PARENT",
         "IDLE_POLICY",
@@ -49,6 +51,8 @@ VARIABLES = frozenset(
         "PROBE_PIN_PATH",
         "PROBE_PROCESS_ROWS",
         "PROBE_UNDISTURBED_CPUS",
+        "REPLAY",
+        "REPLAY_SPEED",
         "RUN",
         "UP_FIRST_ID",
         "USER",
@@ -87,11 +91,34 @@ class CommonSettings(Struct, kw_only=True, frozen=True):
     die_with_parent: Annotated[
         bool, meaning("stop when the process that started this one ends, however it ends")
     ] = field(default=False, name="die-with-parent")
+    clock: Annotated[
+        str,
+        meaning(
+            "whose time it goes by: monotonic (this machine's) or frames (that of the newest frame, of "
+            "whichever boot and node: for the exporter of a replay)",
+            pattern="^(monotonic|frames)$",
+        ),
+    ] = "monotonic"
 
     @property
     def interval_ns(self) -> int:
         """The interval in whole nanoseconds."""
         return round(self.interval_s * 1e9)
+
+
+class ReplaySettings(CommonSettings, kw_only=True, frozen=True):
+    """What a service can be told that may run on a recording instead of on its neighbours' streams."""
+
+    replay: Annotated[
+        str, meaning("recording to read instead of the streams, at whose end the service ends; default: none")
+    ] = ""
+    replay_speed: Annotated[
+        str,
+        meaning(
+            "how many times as fast as it was recorded; 0 or max for as fast as possible",
+            pattern=SPEED_PATTERN,
+        ),
+    ] = field(default="max", name="replay-speed")
 
 
 @dataclass(frozen=True)

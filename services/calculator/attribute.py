@@ -1,40 +1,85 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One zone's energy of one window, given to those who used the CPU. Pure.
+"""One zone's energy of one window, given to those who used it. Pure.
 
-Formulas 4 to 6 in docs/attribution.md.
+Formulas 5 and 7 in docs/attribution.md.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .accounts import Accounts
 from .apportion import apportion
-from .books import Books, Nobody
+from .columns import Ints
+from .rules import EVEN, NODE, REQUESTS, USAGE
+from .share import Share
 from .timeline import Window
 
-NO_USE, IDLE_POLICY, LOST_ROWS, POWER_GAP = "no_activity", "idle_policy", "table_full", "power_gap"
+NO_USE, IDLE_POLICY, POWER_GAP = "no_activity", "idle_policy", "power_gap"
 
 
-def attribute_dynamic(books: Books, zone: int, energy_uj: int, window: Window) -> None:
-    """By CPU time (formula 5), in canonical order."""
-    if not window.used_ns:
-        books.leave_unattributed(zone, "dynamic", NO_USE, energy_uj)
-        return
-    targets = sorted(window.used_ns, key=lambda target: target.order)
-    shares = apportion(energy_uj, [window.used_ns[target] for target in targets])
-    for target, share_uj in zip(targets, shares, strict=True):
-        if isinstance(target, Nobody):
-            books.leave_unattributed(zone, "dynamic", LOST_ROWS, share_uj)
-        else:
-            target.charge(zone, share_uj, 0)
+@dataclass(frozen=True)
+class Members:
+    """The listed rows by workload, in canonical order: whom idle energy may go to.
 
-
-def attribute_idle(books: Books, zone: int, energy_uj: int, policy: str) -> None:
-    """By policy: to nobody (`node`), or to every container and within it to every process alike (`even`).
-
-    Formula 6.
+    `counts` and `cpu_request_m` are by workload; `accounts` are the rows of the first, then of the second, …
     """
-    populated = books.populated() if policy == "even" else []
-    if not populated:
-        books.leave_unattributed(zone, "idle", IDLE_POLICY, energy_uj)
-        return
-    shares = apportion(energy_uj, [1] * len(populated))
-    for (_container, rows), share_uj in zip(populated, shares, strict=True):
-        for row, row_share_uj in zip(rows, apportion(share_uj, [1] * len(rows)), strict=True):
-            row.charge(zone, 0, row_share_uj)
+
+    accounts: Ints
+    counts: Ints
+    cpu_request_m: Ints
+
+
+MembersNow = Callable[[], Members]
+
+
+@dataclass(frozen=True)
+class Giving:
+    """Giving away one zone's energy of one window. `zone`: its number in the accounts."""
+
+    accounts: Accounts
+    zone: int
+    window: Window
+    share: Share
+
+    def dynamic(self, energy_uj: int) -> None:
+        """By use."""
+        self._by_use("dynamic", energy_uj, NO_USE)
+
+    def idle(self, energy_uj: int, policy: str, members: MembersNow) -> None:
+        """By policy: to nobody, to every workload alike, by use, or by what each was promised."""
+        if policy == USAGE:
+            self._by_use("idle", energy_uj, IDLE_POLICY)
+            return
+        present = None if policy == NODE else members()
+        weights = None if present is None else _idle_weights(policy, present)
+        if present is None or weights is None or not weights.any():
+            self.accounts.leave_unattributed(self.zone, "idle", IDLE_POLICY, energy_uj)
+        else:
+            shares_uj = _alike(apportion(energy_uj, weights), present.counts)
+            self.accounts.charge(self.zone, "idle", present.accounts, shares_uj)
+
+    def _by_use(self, mode: str, energy_uj: int, reason: str) -> None:
+        if self.share.weights is None:
+            self.accounts.leave_unattributed(self.zone, mode, reason, energy_uj)
+        else:
+            shares_uj = apportion(energy_uj, self.share.weights)
+            self.accounts.charge(self.zone, mode, self.window.accounts, shares_uj)
+
+
+def _idle_weights(policy: str, members: Members) -> Ints:
+    """By workload."""
+    if policy == EVEN:
+        return np.ones(len(members.counts), np.int64)
+    assert policy == REQUESTS
+    return members.cpu_request_m
+
+
+def _alike(shares_uj: Ints, counts: Ints) -> Ints:
+    """Each workload's share, split alike among its rows by cumulative rounding."""
+    each_uj, rest_uj = np.divmod(shares_uj, counts)
+    place = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    count, rest_uj = np.repeat(counts, counts), np.repeat(rest_uj, counts)
+    shares: Ints = np.repeat(each_uj, counts) + rest_uj * (place + 1) // count - rest_uj * place // count
+    return shares

@@ -6,74 +6,65 @@ Formula 2 in docs/attribution.md: every nanosecond that the probe has charged to
 
 from dataclasses import dataclass, field
 
-from wattline.wire.frames import Activity
-
-from .removed_cgroups import (
-    LOST_TIME,
-    Parents,
-    Times,
-    growth,
-    only_needed,
-    parents_in,
-    sum_rows,
-    take_back,
-)
+from .removed_cgroups import Amounts, Parents, Place, growth, take_back
 
 
 @dataclass
 class CgroupBook:
-    """The last raw counters of cgroups, in ns by cgroup id."""
+    """The last raw figures of one counter, by cgroup and socket."""
 
-    own: Times = field(default_factory=dict)
-    departed: Times = field(default_factory=dict)  # what removed cgroups below each one used
-    parents: Parents = field(default_factory=dict)  # above each of these, up to the root
-    lost_ns: int = 0
-    # By cgroup: how much more its processes were charged than itself; the two tables aren't read in the same
-    # instant. Owed time is taken from its next unlisted time, so the skew never adds up.
-    owed_ns: Times = field(default_factory=dict)
+    own: Amounts = field(default_factory=dict)
+    departed: Amounts = field(default_factory=dict)  # what removed cgroups below each one used
+    lost: Amounts = field(default_factory=dict)  # what found no row, as if of cgroup LOST_TIME
+    # How much more a cgroup's processes were charged than itself; the two tables aren't read in the same
+    # instant. What is owed is taken from its next unlisted use, so the skew never adds up.
+    owed: Amounts = field(default_factory=dict)
 
-    def advance(self, activity: Activity, in_processes_ns: Times) -> Times:
-        """Time used since the last frame that no listed process accounts for; under LOST_TIME that in no row.
+    def advance(
+        self, own: Amounts, departed: Amounts, lost: Amounts, in_processes: Amounts, parents: Parents
+    ) -> Amounts:
+        """Use since the last frame that no listed process accounts for, that in no row included.
 
-        `in_processes_ns`: what listed processes used meanwhile.
+        `own`, `departed`, `lost`: the figures now. `in_processes`: what listed processes used meanwhile.
         """
-        own, departed = sum_rows(activity.cgroups)
-        self.parents |= parents_in(activity.paths)
-        lost_ns = sum(activity.cpus.lost_ns)
         gained, gone = growth(self.departed, departed)
-        gained = {LOST_TIME: max(0, lost_ns - self.lost_ns), **gained}
-        owed_ns = self._settle(own, gained, gone, in_processes_ns)
-        used_ns: Times = {}
-        for cgroup_id in {**own, **gained}:
-            ns = gained.get(cgroup_id, 0) - owed_ns.pop(cgroup_id, 0)
-            if cgroup_id in own:
-                ns += own[cgroup_id] - self.own.get(cgroup_id, 0) - in_processes_ns.get(cgroup_id, 0)
-            if ns > 0:
-                used_ns[cgroup_id] = ns
-            elif ns < 0:
-                owed_ns[cgroup_id] = -ns
-        self.own, self.departed, self.lost_ns, self.owed_ns = own, departed, lost_ns, owed_ns
-        self.parents = only_needed(self.parents, [*own, *departed])
-        return used_ns
+        gained = {
+            **{place: max(0, amount - self.lost.get(place, 0)) for place, amount in lost.items()},
+            **gained,
+        }
+        owed = self._settle(own, gained, gone, in_processes, parents)
+        used: Amounts = {}
+        for place in {**own, **gained}:
+            more = gained.get(place, 0) - owed.pop(place, 0)
+            if place in own:
+                more += own[place] - self.own.get(place, 0) - in_processes.get(place, 0)
+            if more > 0:
+                used[place] = more
+            elif more < 0:
+                owed[place] = -more
+        self.own, self.departed, self.lost, self.owed = own, departed, lost, owed
+        return used
 
-    def _settle(self, own: Times, gained: Times, gone: Times, in_processes_ns: Times) -> Times:
+    def _settle(
+        self, own: Amounts, gained: Amounts, gone: Amounts, in_processes: Amounts, parents: Parents
+    ) -> Amounts:
         """Take what was charged already of rows that have gone out of `gained`; returns what is still owed.
 
         A cgroup that has processes, no row, and had none, came and went within this window; or it is so new
         that its row wasn't there yet when rows were read. Then, after all that surely have gone, nobody's
         gain has room for it, and it owes until its row appears.
         """
-        went: Times = dict(gone)
-        new: Times = {}
-        for times in (self.own, self.owed_ns, in_processes_ns):
-            for cgroup_id, ns in times.items():
-                if cgroup_id not in own:
-                    had_row = cgroup_id in self.own or cgroup_id in self.owed_ns
-                    _add(went if had_row else new, cgroup_id, ns)
-        take_back(went, gained, self.parents)
-        owed_ns = {cgroup_id: ns for cgroup_id, ns in self.owed_ns.items() if cgroup_id in own}
-        return owed_ns | take_back(new, gained, self.parents)
+        went: Amounts = dict(gone)
+        new: Amounts = {}
+        for figures in (self.own, self.owed, in_processes):
+            for place, amount in figures.items():
+                if place not in own:
+                    had_row = place in self.own or place in self.owed
+                    _add(went if had_row else new, place, amount)
+        take_back(went, gained, parents)
+        owed = {place: amount for place, amount in self.owed.items() if place in own}
+        return owed | take_back(new, gained, parents)
 
 
-def _add(times: Times, cgroup_id: int, ns: int) -> None:
-    times[cgroup_id] = times.get(cgroup_id, 0) + ns
+def _add(figures: Amounts, place: Place, amount: int) -> None:
+    figures[place] = figures.get(place, 0) + amount

@@ -1,34 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The books as the tables of an energy frame. Pure; formula 7 in docs/attribution.md."""
+"""The books as the tables of an energy frame. Pure; formula 8 in docs/attribution.md."""
 
-from bisect import bisect_left, bisect_right
 from typing import Any
+
+import numpy as np
 
 from wattline.wire.columns import U32, U64
 from wattline.wire.frames import EnergyContainers, EnergyProcesses, EnergyUnattributed, EnergyZones
 
-from .books import Books, Container, Row
-from .columns import per_zone
-from .names import Names
-from .zones import Zones
+from .accounts import Accounts
+from .columns import Ints, u32, u64
+from .rules import Rules
+from .state import State
+from .zones import OTHER, Zone, Zones
 
 
-def energy_tables(zones: Zones, books: Books, names: Names) -> dict[str, Any]:
+def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
     """The tables by field name: zones, unattributed, containers, processes."""
-    containers = list(books.containers.values())
-    # A container's processes stand together, so that its total is the sum of a slice of each column.
-    rows = sorted(books.rows.values(), key=lambda row: row.container.number)
-    processes = _processes(rows, books.zone_count, names)
+    accounts, workloads, rows = state.accounts, state.workloads, state.rows
+    listed = sorted(workloads.by_identity.values(), key=lambda one: one.number)
+    container_row = np.zeros(len(workloads.by_number), np.int64)
+    container_row[[one.number for one in listed]] = np.arange(len(listed))
+    processes = rows.accounts()
+    owners = container_row[rows.workload[processes]]
+    own = np.array([one.account for one in listed], np.int64)
+
+    def with_members(totals: Ints) -> U64:
+        summed = totals[own]
+        np.add.at(summed, owners, totals[processes])
+        return u64(summed)
+
+    vm_ids = [one.vm_id for one in listed]
     return {
-        "zones": _zones(zones),
-        "unattributed": _unattributed(books),
-        "containers": _containers(containers, processes, books.zone_count),
-        "processes": processes,
+        "zones": _zones(state.zones, rules),
+        "unattributed": unattributed_table(accounts),
+        "containers": EnergyContainers(
+            container_id=[one.container_id for one in listed],
+            pod_uid=[one.pod_uid for one in listed],
+            runtime=[one.runtime for one in listed],
+            vm_id=vm_ids if any(vm_ids) else [],
+            cpu_ns=with_members(accounts.cpu_ns),
+            departed_cpu_ns=u64(accounts.cpu_ns[own]),
+            dynamic_uj=[with_members(totals) for totals in accounts.dynamic_uj],
+            idle_uj=[with_members(totals) for totals in accounts.idle_uj],
+            departed_dynamic_uj=[u64(totals[own]) for totals in accounts.dynamic_uj],
+            departed_idle_uj=[u64(totals[own]) for totals in accounts.idle_uj],
+        ),
+        "processes": EnergyProcesses(
+            container_row=u32(owners),
+            cgroup_id=u64(rows.cgroup_id[processes]),
+            pid=u32(rows.pid[processes]),
+            start_ticks=u64(rows.start_ticks[processes]),
+            comm=rows.comm[processes].tolist(),
+            cpu_ns=u64(accounts.cpu_ns[processes]),
+            dynamic_uj=[u64(totals[processes]) for totals in accounts.dynamic_uj],
+            idle_uj=[u64(totals[processes]) for totals in accounts.idle_uj],
+        ),
     }
 
 
-def _zones(zones: Zones) -> EnergyZones:
+def _zones(zones: Zones, rules: Rules) -> EnergyZones:
     rows = list(zones.zones.values())
+    idle = [zone.idle(rules) for zone in rows]
     return EnergyZones(
         zone=[zone.name[0] for zone in rows],
         index=[zone.name[1] for zone in rows],
@@ -39,57 +72,34 @@ def _zones(zones: Zones) -> EnergyZones:
         watermark_mono_ns=U64(zone.meter.watermark_ns for zone in rows),
         measured_uj=U64(zone.measured_uj for zone in rows),
         idle_uj=U64(zone.idle_uj for zone in rows),
-        idle_power_uw=U64(zone.idle_power.power_uw for zone in rows),
+        idle_power_uw=U64(estimate.power_uw for estimate in idle),
         gaps=U32(zone.gaps + zone.meter.gaps for zone in rows),
+        share_by=[zone.share_by for zone in rows],
+        model_error_ratio_ppm=U32(_ppm(zone.power_model.error_ratio) for zone in rows),
+        idle_method=[estimate.method for estimate in idle],
+        idle_doubt_uw=U64(estimate.doubt_uw for estimate in idle),
+        interpolation_uj=U64(zone.meter.interpolation_uj for zone in rows),
+        join_skew_ns=U64(zone.meter.join_skew_ns for zone in rows),
+        disagreement_uj=U64(_disagreement_uj(zones, zone) for zone in rows),
     )
 
 
-def _unattributed(books: Books) -> EnergyUnattributed:
-    accounts = sorted(books.unattributed_uj.items())
+def _disagreement_uj(zones: Zones, zone: Zone) -> int:
+    partition = zones.partition
+    is_other = zone.name == (OTHER, partition.index, partition.source)
+    return partition.disagreement_uj if is_other else 0
+
+
+def _ppm(ratio: float) -> int:
+    return min(round(ratio * 1e6), 2**32 - 1)
+
+
+def unattributed_table(accounts: Accounts) -> EnergyUnattributed:
+    """Energy that no workload was given, in a stable order."""
+    entries = sorted(accounts.unattributed_uj.items())
     return EnergyUnattributed(
-        zone_row=U32(zone for (zone, _mode, _reason), _uj in accounts),
-        mode=[mode for (_zone, mode, _reason), _uj in accounts],
-        reason=[reason for (_zone, _mode, reason), _uj in accounts],
-        energy_uj=U64(energy_uj for _account, energy_uj in accounts),
-    )
-
-
-def _containers(containers: list[Container], processes: EnergyProcesses, zone_count: int) -> EnergyContainers:
-    departed_cpu_ns = U64(container.departed_cpu_ns for container in containers)
-    departed_dynamic_uj = per_zone([c.departed_dynamic_uj for c in containers], zone_count)
-    departed_idle_uj = per_zone([c.departed_idle_uj for c in containers], zone_count)
-    members = [
-        slice(
-            bisect_left(processes.container_row, container.number),
-            bisect_right(processes.container_row, container.number),
-        )
-        for container in containers
-    ]
-
-    def with_members(departed: U64, column: U64) -> U64:
-        return U64(own + sum(column[part]) for own, part in zip(departed, members, strict=True))
-
-    return EnergyContainers(
-        container_id=[container.container_id for container in containers],
-        pod_uid=[container.pod_uid for container in containers],
-        runtime=[container.runtime for container in containers],
-        cpu_ns=with_members(departed_cpu_ns, processes.cpu_ns),
-        departed_cpu_ns=departed_cpu_ns,
-        dynamic_uj=[*map(with_members, departed_dynamic_uj, processes.dynamic_uj)],
-        idle_uj=[*map(with_members, departed_idle_uj, processes.idle_uj)],
-        departed_dynamic_uj=departed_dynamic_uj,
-        departed_idle_uj=departed_idle_uj,
-    )
-
-
-def _processes(rows: list[Row], zone_count: int, names: Names) -> EnergyProcesses:
-    return EnergyProcesses(
-        container_row=U32([row.container.number for row in rows]),
-        cgroup_id=U64([row.key[0] for row in rows]),
-        pid=U32([row.key[1] for row in rows]),
-        start_ticks=U64([row.key[2] for row in rows]),
-        comm=[names.comm.get(row.key[1:], "") for row in rows],
-        cpu_ns=U64([row.cpu_ns for row in rows]),
-        dynamic_uj=per_zone([row.dynamic_uj for row in rows], zone_count),
-        idle_uj=per_zone([row.idle_uj for row in rows], zone_count),
+        zone_row=U32(zone for (zone, _mode, _reason), _uj in entries),
+        mode=[mode for (_zone, mode, _reason), _uj in entries],
+        reason=[reason for (_zone, _mode, reason), _uj in entries],
+        energy_uj=U64(energy_uj for _entry, energy_uj in entries),
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 from wattline.wire import shared
 from wattline.wire.codec import FrameError, pack, unpack
 
-from .ledger import from_document, to_document
+from .ledger_read import from_document
 from .ledger_tables import LEDGER_SCHEMA, LedgerDocument
+from .ledger_write import to_document
 from .state import State
 
 Say = Callable[[str], None]

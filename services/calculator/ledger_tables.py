@@ -1,32 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ledger's tables: the calculator's whole state as columns. Units are in the names, as on the wire."""
+"""The ledger's tables: the calculator's whole state as columns. Units are in the names, as on the wire.
 
-from msgspec import Struct, field
+An *account row* counts the workloads first, then the rows; NO_ROW is nobody's account.
+"""
 
-from wattline.wire.columns import U32, U64
+from msgspec import Struct
+
+from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import EnergyUnattributed, Table
 
-LEDGER_SCHEMA = 1
-NO_ROW = 0xFFFF_FFFF  # in a column of row numbers: nobody
+LEDGER_SCHEMA = 2
+NO_ROW = 0xFFFF_FFFF
 
 
 class ZonesTable(Table, kw_only=True):
-    """Each zone's meter and totals; the order is that of its column everywhere."""
+    """Each zone's meter and totals; the order is that of its column everywhere.
+
+    `least_use_ppm` is one more than the figure, 0 where there is none.
+    """
 
     zone: list[str]
     index: list[str]
     source: list[str]
     provenance: list[str]
     model: list[str]
+    share_by: list[str]
     error_ratio_ppm: U32
     epoch: U64
     watermark_ns: U64
     attributed_uj: U64
+    read_ns: U64
+    read_uj: U64
     meter_gaps: U32
     gaps: U32
     measured_uj: U64
     idle_uj: U64
     idle_remainder: U64
+    least_uw: U64
+    least_use_ppm: U32
 
 
 class BinsTable(Table, kw_only=True):
@@ -40,88 +51,139 @@ class BinsTable(Table, kw_only=True):
     capacity_ns: U64
 
 
-class ContainersTable(Table, kw_only=True):
-    """Containers with what their departed processes used."""
-
-    column_lists = frozenset({"departed_dynamic_uj", "departed_idle_uj"})
-
-    container_id: list[str]
-    pod_uid: list[str]
-    runtime: list[str]
-    departed_cpu_ns: U64
-    departed_dynamic_uj: list[U64]
-    departed_idle_uj: list[U64]
-
-
-class RowsTable(Table, kw_only=True):
-    """Listed processes."""
+class WorkloadsTable(Table, kw_only=True):
+    """Workloads with what their departed processes used."""
 
     column_lists = frozenset({"dynamic_uj", "idle_uj"})
 
-    container_row: U32
-    cgroup_id: U64
-    pid: U32
-    start_ticks: U64
+    container_id: list[str]
+    pod_uid: list[str]
+    vm_id: list[str]
+    runtime: list[str]
+    last_seen_ns: U64
     cpu_ns: U64
     dynamic_uj: list[U64]
     idle_uj: list[U64]
 
 
-class RawProcessesTable(Table, kw_only=True):
-    """The probe's last counters, to take differences from."""
+class RowsTable(Table, kw_only=True):
+    """Listed processes. `raw` has a column per lane: the probe's last counters, to take differences from."""
 
+    column_lists = frozenset({"dynamic_uj", "idle_uj", "raw"})
+
+    workload_row: U32
     cgroup_id: U64
     pid: U32
     start_ticks: U64
+    comm: list[str]
     cpu_ns: U64
+    dynamic_uj: list[U64]
+    idle_uj: list[U64]
+    raw: list[U64]
+
+
+class LanesTable(Table, kw_only=True):
+    """Which counter on which socket the columns of `raw` are.
+
+    `socket` is one more than the number, 0 where the probe tells none.
+    """
+
+    name: list[str]
+    socket: U32
 
 
 class RawCgroupsTable(Table, kw_only=True):
-    """The same for cgroups' own rows."""
+    """Each counter's last figures of cgroups on sockets (as above), and what of it found no row.
 
+    `has` is the sum of 1 for a row of its own, 2 for a departed one, 4 for what was lost.
+    """
+
+    counter_row: U32
     cgroup_id: U64
-    cpu_ns: U64
-    owed_ns: U64
-
-
-class RawDepartedTable(Table, kw_only=True):
-    """The same for departed rows; and what is owed by cgroups that have none of their own."""
-
-    cgroup_id: U64 = field(default_factory=U64)
-    cpu_ns: U64 = field(default_factory=U64)
-    owed_ns: U64 = field(default_factory=U64)
+    socket: U32
+    has: U8
+    own: U64
+    departed: U64
+    lost: U64
+    owed: U64
 
 
 class ParentsTable(Table, kw_only=True):
     """Which cgroup is above which: rows go there when their cgroups are removed."""
 
-    cgroup_id: U64 = field(default_factory=U64)
-    parent_id: U64 = field(default_factory=U64)
+    cgroup_id: U64
+    parent_id: U64
 
 
 class WindowsTable(Table, kw_only=True):
-    """Use that some zone has yet to cover."""
+    """Use that some zone has yet to cover: of a GPU, or, without `gpu`, of the CPUs.
 
+    `accounts`: how many of WindowUse's entries are its own. `features`: bits of the feature rows it tells.
+    """
+
+    gpu: list[str]
     start_ns: U64
     end_ns: U64
     gap: list[str]
+    accounts: U32
+    features: U64
+
+
+class CapacityTable(Table, kw_only=True):
+    """Processor time of each window on each socket (one more than its number, 0 for none)."""
+
+    window_row: U32
+    socket: U32
     capacity_ns: U64
 
 
-class WindowUseTable(Table, kw_only=True):
-    """`row` counts in RowsTable; without one the use is its container's; without a container, nobody's."""
+class FeaturesTable(Table, kw_only=True):
+    """What the columns of WindowUse are; `socket` as above."""
 
-    window_row: U32
-    container_row: U32
-    row: U32
-    used_ns: U64
+    name: list[str]
+    socket: U32
+
+
+class WindowUse(Table, kw_only=True):
+    """The windows' accounts, one window after the other, with a column of amounts per feature."""
+
+    column_lists = frozenset({"amounts"})
+
+    account_row: U32
+    amounts: list[U64]
+
+
+class GpuTable(Table, kw_only=True):
+    """The last counters of GPU use, and when each GPU was read."""
+
+    index: list[str]
+    pid: U32
+    start_ticks: U64
+    busy_ns: U64
+
+
+class GpuReadTable(Table, kw_only=True):
+    """When each GPU was last read."""
+
+    index: list[str]
+    read_ns: U64
+
+
+class CurvesTable(Table, kw_only=True):
+    """The zones that `other` is the rest of, each at the time up to which that is known."""
+
+    zone: list[str]
+    index: list[str]
+    source: list[str]
+    listed: U32
+    epoch: U64
+    base_uj: U64
+    mono_ns: U64
+    energy_uj: U64
 
 
 class LedgerDocument(Struct, kw_only=True):
-    """Everything, as columns.
-
-    What has a default was added later: a ledger of before had nothing to say there.
-    """
+    """Everything, as columns. `models`: per zone the numbers of its power model, none where it has none."""
 
     ledger_schema: int
     node: str
@@ -129,15 +191,26 @@ class LedgerDocument(Struct, kw_only=True):
     epoch: int
     usage_epoch: int
     usage_mono_ns: int
-    usage_lost_ns: int
     zones: ZonesTable
     bins: BinsTable
+    models: list[list[float]]
     unattributed: EnergyUnattributed
-    containers: ContainersTable
+    workloads: WorkloadsTable
     rows: RowsTable
-    raw_processes: RawProcessesTable
+    lanes: LanesTable
+    counters: list[str]
     raw_cgroups: RawCgroupsTable
+    parents: ParentsTable
     windows: WindowsTable
-    window_use: WindowUseTable
-    raw_departed: RawDepartedTable = field(default_factory=RawDepartedTable)
-    parents: ParentsTable = field(default_factory=ParentsTable)
+    capacity: CapacityTable
+    features: FeaturesTable
+    window_use: WindowUse
+    gpu_epoch: int
+    gpu_use: GpuTable
+    gpu_read: GpuReadTable
+    other_source: str
+    other_index: str
+    other_bound_ns: int
+    other_remainder_uj: int
+    other_uj: int
+    curves: CurvesTable

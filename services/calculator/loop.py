@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calculator's I/O and timing: frames in, ledger, frames out. What it calculates is in state.py."""
 
-import time
 from collections import deque
 
 from wattline.service import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Energy, Metadata, Power, SourceState
 
+from .columns import ImpossibleError
 from .energy_frame import energy_tables
 from .ledger_file import LedgerFile
 from .names import Names
@@ -26,10 +26,11 @@ class CalculatorStage:
         self._names = Names()
         self._waiting: deque[tuple[int, Activity]] = deque()  # with the time of arrival
         self._sources: dict[str, list[SourceState]] = {}
-        self._published_ns = 0
+        self._published_ns = self._skew_ns = 0
         self._ledger = LedgerFile(runtime.directory.ledger, runtime.node, runtime.boot_id)
         recovered = self._ledger.recover(lambda reason: runtime.log.error("ledger_refused", cause=reason))
-        self._state = recovered or State(time.monotonic_ns())
+        self._state = recovered or State(runtime.now_ns())
+        self._rules = settings.rules()
         runtime.log.info(
             "books",
             recovered=recovered is not None,
@@ -45,14 +46,14 @@ class CalculatorStage:
             )
             return
         if isinstance(frame, Activity):
-            self._waiting.append((time.monotonic_ns(), frame))
-            self._sources["probe"] = frame.sources
+            self._waiting.append((self._runtime.now_ns(), frame))
+            self._sources["probe"], self._skew_ns = frame.sources, frame.skew_ns
         elif isinstance(frame, Metadata):
             self._names.take_metadata(frame)
             self._sources["metadata"] = frame.sources
         elif isinstance(frame, Power):
             self._sources["power"] = frame.sources
-            if refused := self._state.take_power(frame):
+            if refused := self._state.take_power(frame, self._rules):
                 self._runtime.count("energy_fell", f"{refused} readings below an earlier one of their epoch")
         self._advance()
 
@@ -69,21 +70,25 @@ class CalculatorStage:
 
     def _advance(self) -> None:
         while self._waiting and self._is_named(*self._waiting[0]):
-            self._state.take_activity(self._waiting.popleft()[1], self._names)
-        if self._state.attribute(self._settings.idle_policy):
+            try:
+                self._state.take_activity(self._waiting.popleft()[1], self._names, self._rules)
+            except ImpossibleError as error:
+                self._runtime.count("impossible_activity", error)
+        if self._state.attribute(self._rules):
             self._publish()
 
     def _is_named(self, arrived_ns: int, activity: Activity) -> bool:
         return (
             self._names.covers_activity(activity)
             or len(self._waiting) > _WAITING_MAX
-            or time.monotonic_ns() - arrived_ns >= self._settings.metadata_grace_s * 1e9
+            or self._runtime.now_ns() - arrived_ns >= self._settings.metadata_grace_s * 1e9
         )
 
     def _publish(self) -> None:
         """Commit first: what the world has seen must never be taken back."""
         self._ledger.commit(self._state)
-        self._published_ns = time.monotonic_ns()
+        # Above the last one's, also where time stands still between the frames of a replay.
+        self._published_ns = max(self._runtime.now_ns(), self._published_ns + 1)
         self._runtime.publish(
             Energy,
             epoch=self._state.epoch,
@@ -91,6 +96,7 @@ class CalculatorStage:
             idle_policy=self._settings.idle_policy,
             activity_epoch=self._state.usage.epoch,
             activity_mono_ns=self._state.usage.mono_ns,
+            activity_skew_ns=self._skew_ns,
             sources=[source for _service, sources in sorted(self._sources.items()) for source in sources],
-            **energy_tables(self._state.zones, self._state.books, self._names),
+            **energy_tables(self._state, self._rules),
         )

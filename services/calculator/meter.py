@@ -2,11 +2,31 @@
 """One zone's energy over time: readings, interpolation, watermark. Pure; formula 1 in docs/attribution.md."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 # Readings kept for interpolation while no activity has come; beyond that every other one is given up, which
 # costs resolution and no energy.
 _POINTS_MAX = 256
+
+Point = tuple[int, int]  # CLOCK_MONOTONIC in ns, cumulative energy in µJ
+
+
+def energy_at(points: Sequence[Point], mono_ns: int) -> int:
+    """A cumulative curve at a time, floored; flat before its first point and after its last."""
+    index = bisect_right(points, mono_ns, key=lambda point: point[0])
+    if index == 0:
+        return points[0][1]
+    before_ns, before_uj = points[index - 1]
+    if index == len(points):
+        return before_uj
+    after_ns, after_uj = points[index]
+    return before_uj + (after_uj - before_uj) * (mono_ns - before_ns) // (after_ns - before_ns)
+
+
+def thinned(points: list[Point]) -> list[Point]:
+    """Every other point, if there are too many, and the newest."""
+    return [*points[:-1:2], points[-1]] if len(points) > _POINTS_MAX else points
 
 
 @dataclass
@@ -14,14 +34,20 @@ class Meter:
     """The energy a zone has shown, and up to when and how far it has been attributed.
 
     `watermark_ns` and `attributed_uj` are one point of the meter's own cumulative curve; later points wait
-    in `points`, in time order.
+    in `points`, in time order. `interpolation_uj`: the most by which `attributed_uj` may be off since no
+    reading stands at the watermark; `join_skew_ns`: how far from it the nearest one is.
     """
 
     epoch: int
     watermark_ns: int
     attributed_uj: int = 0
-    points: list[tuple[int, int]] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
     gaps: int = 0
+    interpolation_uj: int = 0
+    join_skew_ns: int = 0
+    # The last reading at or before the watermark: what interpolation starts from may lie after it.
+    read_ns: int = 0
+    read_uj: int = 0
 
     def read(self, epoch: int, mono_ns: int, energy_uj: int) -> bool:
         """Take a reading; False if it is not newer, or falls though the epoch is the same.
@@ -35,27 +61,30 @@ class Meter:
             self.attributed_uj = 0
             self.points = []
             self.gaps += 1
+            self.read_ns, self.read_uj = self.watermark_ns, 0
         last_ns, last_uj = self.points[-1] if self.points else (self.watermark_ns, self.attributed_uj)
         if mono_ns <= last_ns or energy_uj < last_uj:
             return False
-        self.points.append((mono_ns, energy_uj))
-        if len(self.points) > _POINTS_MAX:
-            self.points = [*self.points[:-1:2], self.points[-1]]
+        self.points = thinned([*self.points, (mono_ns, energy_uj)])
         return True
 
-    def energy_at(self, mono_ns: int) -> int:
-        """The cumulative curve at a time between the watermark and the newest reading, floored."""
-        index = bisect_right(self.points, mono_ns, key=lambda point: point[0])
-        before_ns, before_uj = self.points[index - 1] if index else (self.watermark_ns, self.attributed_uj)
-        if index == len(self.points):
-            return before_uj
-        after_ns, after_uj = self.points[index]
-        return before_uj + (after_uj - before_uj) * (mono_ns - before_ns) // (after_ns - before_ns)
-
     def take_until(self, mono_ns: int) -> int:
-        """Energy from the watermark to a time, which becomes the watermark."""
-        energy_uj = self.energy_at(mono_ns)
+        """Energy from the watermark to a time up to the newest reading, which becomes the watermark."""
+        curve = [(self.watermark_ns, self.attributed_uj), *self.points]
+        energy_uj = energy_at(curve, mono_ns)
         taken_uj = energy_uj - self.attributed_uj
+        passed = [point for point in self.points if point[0] <= mono_ns]
+        if passed:
+            self.read_ns, self.read_uj = passed[-1]
+            self.points = self.points[len(passed) :]
         self.watermark_ns, self.attributed_uj = mono_ns, energy_uj
-        self.points = [point for point in self.points if point[0] > mono_ns]
+        self._doubt()
         return taken_uj
+
+    def _doubt(self) -> None:
+        """Between two readings the true curve may be anywhere between them."""
+        self.join_skew_ns = self.interpolation_uj = 0
+        if self.points and self.read_ns < self.watermark_ns:
+            next_ns, next_uj = self.points[0]
+            self.join_skew_ns = min(self.watermark_ns - self.read_ns, next_ns - self.watermark_ns)
+            self.interpolation_uj = max(self.attributed_uj - self.read_uj, next_uj - self.attributed_uj)

@@ -1,95 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose account each key of use goes to. Pure."""
+"""Who owns each row of use, by what metadata says. Pure."""
 
 from dataclasses import dataclass, field
+from itertools import repeat
 
-from wattline.wire.frames import PROCESS_KERNEL_THREAD, Activity, Metadata
+from wattline.wire.frames import Activity, Metadata, MetadataCgroups, MetadataProcesses
 
-from .books import KERNEL, NOBODY, SYSTEM, UNKNOWN, Books, Container, Target
-from .timeline import Window
-from .usage import LOST, Key, Use
+from .workloads import KERNEL, SYSTEM, UNKNOWN, Owner
 
-
-@dataclass(frozen=True)
-class _Cgroup:
-    path: str
-    owner: tuple[str, str, str]  # container id, runtime, pod uid
+_NOBODY = Owner("")
 
 
 @dataclass
 class Names:
-    """What metadata says of cgroups and processes, with activity's own word where it says nothing."""
+    """What metadata says of cgroups and processes. `version` changes whenever it says something else."""
 
+    version: int = 0
     covers: tuple[int, int] = (0, 0)
-    comm: dict[tuple[int, int], str] = field(default_factory=dict)
-    _cgroups: dict[int, _Cgroup] = field(default_factory=dict)
-    _owners: dict[tuple[int, int], tuple[str, str, str]] = field(default_factory=dict)  # of single processes
+    cpu_request_m: dict[str, int] = field(default_factory=dict)  # by container id
+    _cgroups: dict[int, tuple[str, Owner]] = field(default_factory=dict)  # (path, owner)
+    _owners: dict[tuple[int, int], Owner] = field(default_factory=dict)  # of single processes
     _kernel: set[tuple[int, int]] = field(default_factory=set)
+    _tables: tuple[MetadataCgroups, MetadataProcesses] | None = None
 
     def take_metadata(self, metadata: Metadata) -> None:
         """Replace what is known by a newer frame."""
-        cgroups, processes = metadata.cgroups, metadata.processes
         self.covers = (metadata.covers_epoch, metadata.covers_mono_ns)
-        owners = zip(cgroups.container_id, cgroups.runtime, cgroups.pod_uid, strict=True)
+        tables = (metadata.cgroups, metadata.processes)
+        if tables == self._tables:
+            return
+        self._tables = tables
+        cgroups, processes = tables
+        told = (self._cgroups, self._owners, self._kernel, self.cpu_request_m)
         self._cgroups = {
-            cgroup_id: _Cgroup(path, owner)
-            for cgroup_id, path, owner in zip(cgroups.cgroup_id, cgroups.path, owners, strict=True)
+            cgroup_id: (path, Owner(*owner))
+            for cgroup_id, path, *owner in zip(
+                cgroups.cgroup_id,
+                cgroups.path,
+                cgroups.container_id,
+                cgroups.runtime,
+                cgroups.pod_uid,
+                cgroups.vm_id or repeat(""),
+                strict=False,
+            )
         }
         keys = list(zip(processes.pid, processes.start_ticks, strict=True))
-        none = [""] * len(keys)  # where the columns are absent
         owners = zip(
-            processes.container_id or none,
-            processes.runtime or none,
-            processes.pod_uid or none,
-            strict=True,
+            processes.container_id or repeat(""),
+            processes.runtime or repeat(""),
+            processes.pod_uid or repeat(""),
+            processes.vm_id or repeat(""),
+            strict=False,
         )
-        self._owners = {key: owner for key, owner in zip(keys, owners, strict=True) if owner[0]}
-        self._kernel = {key for key, kernel in zip(keys, processes.kernel, strict=True) if kernel}
-
-    def take_activity(self, activity: Activity) -> None:
-        """Process names, and who is a kernel thread where metadata has not told."""
-        rows = activity.processes
-        keys = list(zip(rows.pid, rows.start_ticks, strict=True))
-        self.comm = dict(zip(keys, rows.comm, strict=True))
-        self._kernel |= {
-            key for key, flags in zip(keys, rows.flags, strict=True) if flags & PROCESS_KERNEL_THREAD
+        self._owners = {
+            key: Owner(*owner) for key, owner in zip(keys, owners, strict=False) if owner[0] or owner[3]
         }
+        self._kernel = {key for key, kernel in zip(keys, processes.kernel, strict=True) if kernel}
+        requests = zip(cgroups.container_id, cgroups.cpu_request_m or repeat(0), strict=False)
+        self.cpu_request_m = {container_id: request for container_id, request in requests if request}
+        if told != (self._cgroups, self._owners, self._kernel, self.cpu_request_m):
+            self.version += 1
 
     def covers_activity(self, activity: Activity) -> bool:
         """Whether metadata has answered this activity."""
         return self.covers >= (activity.epoch, activity.mono_ns)
 
-    def container_of(self, key: Key, books: Books) -> Container:
-        """The account that a cgroup, or a process in it, belongs to.
+    def owner(self, cgroup_id: int, pid: int, start_ticks: int, *, is_kernel: bool) -> Owner:
+        """The owner of a cgroup (pid 0), or of a process in it.
 
         The cgroup's container; where it has none, the process's own (a container of cgroup v1 alone leaves
-        its processes in the root).
+        its processes in the root). The virtual machine likewise. `is_kernel`: activity's own word.
         """
-        cgroup_id, pid, start_ticks = key
-        cgroup = self._cgroups.get(cgroup_id)
-        if cgroup is not None and cgroup.owner[0]:
-            return books.container(*cgroup.owner)
-        owner = self._owners.get((pid, start_ticks))
-        if owner is not None:
-            return books.container(*owner)
-        if (pid, start_ticks) in self._kernel:
-            return books.container(KERNEL)
-        return books.container(SYSTEM if cgroup is not None and cgroup.path else UNKNOWN)
-
-
-def charge_use(use: Use, names: Names, books: Books) -> Window:
-    """Book the CPU time of some use, and say to whose accounts its energy will go."""
-    used_ns: dict[Target, int] = {}
-    for key, ns in use.used_ns.items():
-        target = _target(key, names, books)
-        target.charge_cpu(ns)
-        used_ns[target] = used_ns.get(target, 0) + ns
-    capacity_ns = use.cpu_count * (use.end_ns - use.start_ns)
-    return Window(use.start_ns, use.end_ns, use.gap, capacity_ns, used_ns)
-
-
-def _target(key: Key, names: Names, books: Books) -> Target:
-    if key == LOST:
-        return NOBODY
-    container = names.container_of(key, books)
-    return books.row(key, container) if key[1] else container
+        path, of_cgroup = self._cgroups.get(cgroup_id, ("", _NOBODY))
+        own = self._owners.get((pid, start_ticks), _NOBODY)
+        vm_id = of_cgroup.vm_id or own.vm_id
+        for owner in (of_cgroup, own):
+            if owner.container_id:
+                return owner._replace(vm_id=vm_id)
+        if is_kernel or (pid, start_ticks) in self._kernel:
+            return Owner(KERNEL)
+        return Owner(SYSTEM if path else UNKNOWN, vm_id=vm_id)

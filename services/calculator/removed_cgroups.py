@@ -1,28 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the time of removed cgroups went: into departed rows of those above. Pure.
 
-Formula 2 in docs/attribution.md, its second half. All amounts are CPU time in ns, by cgroup id.
+Formula 2 in docs/attribution.md, its second half. All amounts are of one counter: CPU time in ns, say.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from wattline.wire.frames import CGROUP_DEPARTED, ActivityCgroups, ActivityPaths
+from wattline.wire.frames import ActivityPaths
 
 LOST_TIME = 0  # no cgroup has this id: time that somebody used, but that found no row
 
-Times = dict[int, int]
-Parents = dict[int, int]
-
-
-def sum_rows(rows: ActivityCgroups) -> tuple[Times, Times]:
-    """(own rows, departed rows), each summed over sockets."""
-    own: Times = {}
-    departed: Times = {}
-    flags = rows.flags or bytes(len(rows))
-    for cgroup_id, flag, cpu_ns in zip(rows.cgroup_id, flags, rows.cpu_ns, strict=True):
-        times = departed if flag & CGROUP_DEPARTED else own
-        times[cgroup_id] = times.get(cgroup_id, 0) + cpu_ns
-    return own, departed
+Place = tuple[int, int]  # cgroup id, socket
+Amounts = dict[Place, int]
+Parents = dict[int, int]  # by cgroup id
 
 
 def parents_in(paths: ActivityPaths) -> Parents:
@@ -65,41 +55,41 @@ def only_needed(parents: Parents, cgroup_ids: Iterable[int]) -> Parents:
     return needed
 
 
-def growth(before: Times, now: Times) -> tuple[Times, Times]:
+def growth(before: Amounts, now: Amounts) -> tuple[Amounts, Amounts]:
     """(what departed rows gained, the last figures of those that have gone).
 
     A row that fell has gone, and another one has begun at 0 in its place.
     """
-    gone = {cgroup_id: ns for cgroup_id, ns in before.items() if now.get(cgroup_id, 0) < ns}
+    gone = {place: amount for place, amount in before.items() if now.get(place, 0) < amount}
     gained = {
-        cgroup_id: ns if cgroup_id in gone else ns - before.get(cgroup_id, 0) for cgroup_id, ns in now.items()
+        place: amount if place in gone else amount - before.get(place, 0) for place, amount in now.items()
     }
     return gained, gone
 
 
-def take_back(seen: Times, gained: Times, parents: Parents) -> Times:
+def take_back(seen: Amounts, gained: Amounts, parents: Parents) -> Amounts:
     """Take what has been seen of rows that have gone out of what departed rows gained; what found no room.
 
-    Each out of the nearest ancestor's gain; what is more, out of the next one's, for rows may have gone
-    further up in one window. What has no known ancestor with room is in some other gain, in the order of
-    `gained` from its end.
+    Each out of the nearest ancestor's gain on its socket; what is more, out of the next one's, for rows may
+    have gone further up in one window. What has no known ancestor with room is in some other gain, in the
+    order of `gained` from its end.
     """
-    homeless: Times = {}
-    for cgroup_id, seen_ns in seen.items():
-        left_ns = seen_ns
-        for place in ancestors(cgroup_id, parents):
-            taken_ns = min(left_ns, gained.get(place, 0))
-            if taken_ns:
-                gained[place] -= taken_ns
-                left_ns -= taken_ns
-        if left_ns:
-            homeless[cgroup_id] = left_ns
-    places = list(gained)
-    for cgroup_id in list(homeless):
-        while homeless[cgroup_id] and places:
-            taken_ns = min(homeless[cgroup_id], gained[places[-1]])
-            gained[places[-1]] -= taken_ns
-            homeless[cgroup_id] -= taken_ns
-            if not gained[places[-1]]:
-                places.pop()
-    return {cgroup_id: left_ns for cgroup_id, left_ns in homeless.items() if left_ns}
+    homeless: Amounts = {}
+    for (cgroup_id, socket), amount in seen.items():
+        left = amount
+        for ancestor in ancestors(cgroup_id, parents):
+            taken = min(left, gained.get((ancestor, socket), 0))
+            if taken:
+                gained[ancestor, socket] -= taken
+                left -= taken
+        if left:
+            homeless[cgroup_id, socket] = left
+    rooms = list(gained)
+    for place in list(homeless):
+        while homeless[place] and rooms:
+            taken = min(homeless[place], gained[rooms[-1]])
+            gained[rooms[-1]] -= taken
+            homeless[place] -= taken
+            if not gained[rooms[-1]]:
+                rooms.pop()
+    return {place: left for place, left in homeless.items() if left}

@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything the calculator remembers, and the two steps that change it. Pure."""
+"""Everything the calculator remembers, and the steps that change it. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from wattline.wire.frames import Activity, Power
 
-from .books import Books
-from .names import Names, charge_use
-from .timeline import Timeline
-from .usage import UsageBook
-from .zones import Zones
+from .accounts import NOBODY, Accounts
+from .attribute import Members
+from .columns import Ints, ints
+from .features import features
+from .gpu_usage import GpuBook, GpuWindow
+from .names import Names
+from .removed_cgroups import LOST_TIME
+from .rows import Rows
+from .rules import Rules
+from .timeline import Feature, Timeline, Window, joined
+from .usage import NO_SOCKET, RawUse, UsageBook
+from .workloads import UNKNOWN, Owner, Workloads
+from .zones import Timelines, Zones
 
 
 @dataclass
@@ -18,23 +29,161 @@ class State:
 
     epoch: int
     usage: UsageBook = field(default_factory=UsageBook)
-    zones: Zones = field(default_factory=Zones)
-    books: Books = field(default_factory=Books)
+    gpu_usage: GpuBook = field(default_factory=GpuBook)
+    accounts: Accounts = field(default_factory=Accounts)
+    workloads: Workloads = field(init=False)
+    rows: Rows = field(init=False)
+    zones: Zones = field(init=False)
     timeline: Timeline = field(default_factory=Timeline)
+    gpu_timelines: dict[str, Timeline] = field(default_factory=dict)
 
-    def take_activity(self, activity: Activity, names: Names) -> None:
-        """Book the CPU time of a frame; its energy follows when the meters have covered it."""
-        use = self.usage.advance(activity)
-        if use is None:
+    def __post_init__(self) -> None:
+        self.workloads = Workloads(self.accounts)
+        self.rows = Rows(self.accounts, self.workloads)
+        self.zones = Zones(self.accounts)
+
+    def take_activity(self, activity: Activity, names: Names, rules: Rules) -> None:
+        """Book the CPU time of a frame; its energy follows when the meters have covered it.
+
+        Raises ImpossibleError for numbers that no machine can have reached, before anything is changed.
+        """
+        if not self.usage.is_newer(activity):
             return
-        names.take_activity(activity)
-        self.timeline.add(charge_use(use, names, self.books), self.zones.watermarks_ns())
-        self.books.keep_only(self.usage.processes)
+        check_possible(activity)
+        located = self.rows.locate(activity, names)
+        raw = self.usage.advance(activity, located, self.rows.cgroup_id)
+        window = self._window(raw, names)
+        self._charge_cpu_time(window)
+        self._see(located, window, activity.mono_ns)
+        for workload in self.workloads.by_identity.values():
+            workload.cpu_request_m = names.cpu_request_m.get(workload.container_id, 0)
+        self.workloads.fold_ended(activity.mono_ns, rules.terminated_keep_ns)
+        self.rows.widen()
+        self.timeline.add(window)
 
-    def take_power(self, power: Power) -> int:
+    def take_power(self, power: Power, rules: Rules) -> int:
         """Take readings; how many were refused because a cumulative energy fell."""
-        return self.zones.read(power, self.books)
+        for window in self.gpu_usage.advance(power):
+            self.gpu_timelines.setdefault(window.gpu, Timeline()).add(self._gpu_window(window))
+        return self.zones.read(power, rules)
 
-    def attribute(self, policy: str) -> bool:
+    def attribute(self, rules: Rules) -> bool:
         """Give away what meters and activity both cover; whether there was any."""
-        return self.zones.attribute(self.timeline, self.books, policy)
+        members: list[Members] = []
+
+        def members_now() -> Members:
+            if not members:
+                members.append(self._members())
+            return members[0]
+
+        timelines = Timelines(self.timeline, self.gpu_timelines, self._joined)
+        advanced = self.zones.attribute(timelines, members_now, rules)
+        self._drop(self.timeline, self.zones.watermarks_ns())
+        for index, timeline in self.gpu_timelines.items():
+            self._drop(timeline, self.zones.watermarks_ns(of_gpu=index))
+        pending = [self.timeline, *self.gpu_timelines.values()]
+        self.accounts.reuse_closed(window.accounts for timeline in pending for window in timeline.windows)
+        return advanced
+
+    def order(self) -> Ints:
+        """By account, its place in the canonical order: workloads by name, then processes by pid."""
+        order = self.workloads.order(self.accounts.capacity)
+        rows = self.rows.accounts()
+        columns = (self.rows.start_ticks, self.rows.cgroup_id, self.rows.pid)
+        in_order = rows[np.lexsort([column[rows] for column in columns])]
+        order[in_order] = len(self.workloads) + np.arange(len(in_order))
+        return order
+
+    def _window(self, raw: RawUse, names: Names) -> Window:
+        """Whose accounts some use goes to: rows have their own, unlisted use is its workload's."""
+        unlisted = [
+            (lane, self._account_of_unlisted(cgroup_id, names, raw.end_ns), amount)
+            for lane, amounts in raw.unlisted.items()
+            for cgroup_id, amount in amounts.items()
+        ]
+        capacity = self.accounts.capacity
+        self.rows.widen()
+        dense = {}
+        for lane, amounts in raw.by_account.items():
+            dense[lane] = np.zeros(capacity, np.int64)
+            dense[lane][: len(amounts)] = amounts
+        for lane, account, amount in unlisted:
+            dense.setdefault(lane, np.zeros(capacity, np.int64))[account] += amount
+        return self._sorted_window(raw.start_ns, raw.end_ns, raw.gap, raw.capacity_ns, features(dense))
+
+    def _sorted_window(
+        self, start_ns: int, end_ns: int, gap: str, capacity_ns: Mapping[int, int], dense: dict[Feature, Ints]
+    ) -> Window:
+        used = np.flatnonzero(np.any(list(dense.values()), axis=0)) if dense else np.zeros(0, np.int64)
+        used = used[np.argsort(self.order()[used], kind="stable")]
+        use = {feature: amounts[used] for feature, amounts in dense.items()}
+        return Window(start_ns, end_ns, gap, dict(capacity_ns), used, use)
+
+    def _account_of_unlisted(self, cgroup_id: int, names: Names, now_ns: int) -> int:
+        if cgroup_id == LOST_TIME:
+            return NOBODY
+        owner = names.owner(cgroup_id, 0, 0, is_kernel=False)
+        return self.workloads.workload(owner, now_ns).account
+
+    def _gpu_window(self, window: GpuWindow) -> Window:
+        of_processes = self.rows.of_processes() if window.busy_ns else {}
+        charged = []
+        for (pid, start), busy_ns in window.busy_ns.items():
+            near = [(pid, start), (pid, start - 1), (pid, start + 1)]  # ±1 tick is the same
+            account = next((of_processes[key] for key in near if key in of_processes), None)
+            if account is None:
+                owner = Owner(UNKNOWN)
+                account = self.workloads.workload(owner, window.end_ns).account
+            charged.append((account, busy_ns))
+        dense = np.zeros(self.accounts.capacity, np.int64)
+        for account, busy_ns in charged:
+            dense[account] += busy_ns
+        self.rows.widen()
+        capacity_ns = {NO_SOCKET: window.end_ns - window.start_ns}
+        return self._sorted_window(
+            window.start_ns, window.end_ns, "", capacity_ns, {("gpu_time", NO_SOCKET): dense}
+        )
+
+    def _charge_cpu_time(self, window: Window) -> None:
+        cpu_ns = window.of("cpu_time", None)
+        if cpu_ns is not None:
+            self.accounts.charge_cpu(window.accounts, cpu_ns)
+
+    def _see(self, located: Ints, window: Window, now_ns: int) -> None:
+        """Note which workloads are alive: with listed processes, or with use."""
+        has_rows = np.zeros(len(self.workloads.by_number), np.bool_)
+        has_rows[self.rows.workload[located]] = True
+        is_charged = np.zeros(self.accounts.capacity, np.bool_)
+        is_charged[window.accounts] = True
+        for workload in self.workloads.by_identity.values():
+            if has_rows[workload.number] or is_charged[workload.account]:
+                workload.last_seen_ns = now_ns
+
+    def _members(self) -> Members:
+        rows = self.rows.accounts()
+        order = self.order()
+        places = order[self.workloads.accounts()]
+        rows = rows[np.lexsort([order[rows], places[self.rows.workload[rows]]])]
+        numbers = self.rows.workload[rows]
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        counts = np.diff(starts, append=len(rows))
+        requests = [self.workloads.get(number).cpu_request_m for number in numbers[starts].tolist()]
+        return Members(rows, counts, np.array(requests, np.int64))
+
+    def _drop(self, timeline: Timeline, watermarks_ns: list[int]) -> None:
+        if watermarks_ns:
+            timeline.drop_until(min(watermarks_ns))
+        timeline.shorten(watermarks_ns, self._joined)
+
+    def _joined(self, run: list[Window]) -> Window:
+        return joined(run, self.accounts.forward, self.order())
+
+
+def check_possible(activity: Activity) -> None:
+    """Raises ImpossibleError for a counter from 2⁶³ on."""
+    for table in (activity.cpus, activity.cgroups, activity.processes):
+        for name in table.__struct_fields__:
+            value = getattr(table, name)
+            for column in value if name in table.column_lists else (value,):
+                if not isinstance(column, list):
+                    ints(column)

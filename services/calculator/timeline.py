@@ -5,46 +5,87 @@ Every zone advances on its own clock: at each reading it takes, in one go, all w
 that it has not taken yet. A slow meter so gets its own long window, and delays nobody.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from .books import Row, Target
+import numpy as np
+
+from .columns import Ints
+from .usage import NO_SOCKET
 
 # Windows kept apart while a meter is silent; beyond that the oldest are joined.
 _WINDOWS_MAX = 64
 
+# What somebody used, on one socket: cpu_time (ns), frequency (ns × kHz), cycles, instructions, cache_misses,
+# gpu_time (ns).
+Feature = tuple[str, int]
+
 
 @dataclass
 class Window:
-    """Use between two times, by whom it will be charged to. `gap` says why nothing is known right before."""
+    """Use between two times, by the account it will be charged to. `gap` says why nothing is known before.
+
+    `accounts` are in canonical order, without repeats; each column of `use` has their amounts.
+    `capacity_ns`: processor time there was, by socket.
+    """
 
     start_ns: int
     end_ns: int
     gap: str
-    capacity_ns: int  # CPU time there was
-    used_ns: dict[Target, int]
+    capacity_ns: dict[int, int]
+    accounts: Ints
+    use: dict[Feature, Ints]
+
+    def of(self, feature: str, socket: int | None) -> Ints | None:
+        """Amounts of a feature on a socket, or on all of them; None if nothing tells them."""
+        columns = [
+            column for (name, on), column in self.use.items() if name == feature and socket in (None, on)
+        ]
+        return sum(columns[1:], columns[0]) if columns else None
+
+    def capacity_of(self, socket: int | None) -> int:
+        """Processor time there was on a socket, or on all of them."""
+        return sum(ns for on, ns in self.capacity_ns.items() if socket in (None, on))
 
     @property
-    def busy_ns(self) -> int:
-        """CPU time used."""
-        return sum(self.used_ns.values())
+    def sockets(self) -> set[int]:
+        """Those that it tells apart."""
+        return self.capacity_ns.keys() - {NO_SOCKET}
 
 
-def joined(windows: Iterable[Window]) -> Window:
-    """Adjoining windows as one."""
-    first, *rest = windows
-    used_ns = dict(first.used_ns)
-    whole = Window(first.start_ns, first.end_ns, first.gap, first.capacity_ns, used_ns)
-    for window in rest:
-        whole.end_ns = window.end_ns
-        whole.capacity_ns += window.capacity_ns
-        for target, ns in window.used_ns.items():
-            used_ns[target] = used_ns.get(target, 0) + ns
-    # Who has left is charged through the container anyway: a meter that is silent for days must not make
-    # us remember every process there was.
-    for target in [target for target in used_ns if isinstance(target, Row) and target.left]:
-        used_ns[target.container] = used_ns.get(target.container, 0) + used_ns.pop(target)
-    return whole
+def joined(windows: Sequence[Window], forward: Ints, order: Ints) -> Window:
+    """Adjoining windows as one. Who has left is charged through the heir: see `Accounts`.
+
+    A meter that is silent for days so does not make us remember every process there was.
+    """
+    first, last = windows[0], windows[-1]
+    charged = np.concatenate([forward[window.accounts] for window in windows])
+    found, places = np.unique(charged, return_inverse=True)
+    in_order = np.argsort(order[found], kind="stable")
+    use: dict[Feature, Ints] = {}
+    for feature in sorted({feature for window in windows for feature in window.use}):
+        if not all(_tells(window, feature[0]) for window in windows):
+            continue
+        amounts = np.zeros(len(found), np.int64)
+        none = [np.zeros(len(window.accounts), np.int64) for window in windows]
+        np.add.at(
+            amounts,
+            places,
+            np.concatenate(
+                [window.use.get(feature, zero) for window, zero in zip(windows, none, strict=True)]
+            ),
+        )
+        use[feature] = amounts[in_order]
+    capacity_ns: dict[int, int] = {}
+    for window in windows:
+        for socket, ns in window.capacity_ns.items():
+            capacity_ns[socket] = capacity_ns.get(socket, 0) + ns
+    return Window(first.start_ns, last.end_ns, first.gap, capacity_ns, found[in_order], use)
+
+
+def _tells(window: Window, name: str) -> bool:
+    return not len(window.accounts) or any(feature[0] == name for feature in window.use)
 
 
 @dataclass
@@ -53,20 +94,23 @@ class Timeline:
 
     windows: list[Window] = field(default_factory=list)
 
-    def add(self, window: Window, watermarks_ns: Iterable[int]) -> None:
-        """Append; and join old ones, if there are too many, where no zone stands on their common bound."""
+    def add(self, window: Window) -> None:
+        """Append."""
         self.windows.append(window)
-        if len(self.windows) <= _WINDOWS_MAX:
-            return
+
+    def shorten(self, watermarks_ns: Iterable[int], join: Callable[[list[Window]], Window]) -> None:
+        """Join old windows, if there are too many, where no zone stands on their common bound."""
         bounds = set(watermarks_ns)
-        for index in range(len(self.windows) - 1):
-            before, after = self.windows[index : index + 2]
-            if before.end_ns == after.start_ns and before.end_ns not in bounds:
-                self.windows[index : index + 2] = [joined((before, after))]
+        while len(self.windows) > _WINDOWS_MAX:
+            for index, (before, after) in enumerate(pairwise(self.windows)):
+                if before.end_ns == after.start_ns and before.end_ns not in bounds:
+                    self.windows[index : index + 2] = [join([before, after])]
+                    break
+            else:
                 return
 
-    def runs(self, after_ns: int, until_ns: int) -> list[Window]:
-        """Windows ending in (after, until], adjoining ones joined: what to attribute at a reading."""
+    def runs(self, after_ns: int, until_ns: int) -> list[list[Window]]:
+        """Windows ending in (after, until], adjoining ones together: what to attribute at a reading."""
         runs: list[list[Window]] = []
         for window in self.windows:
             if after_ns < window.end_ns <= until_ns:
@@ -74,7 +118,7 @@ class Timeline:
                     runs[-1].append(window)
                 else:
                     runs.append([window])
-        return [joined(run) if len(run) > 1 else run[0] for run in runs]
+        return runs
 
     def drop_until(self, mono_ns: int) -> None:
         """Forget windows that every zone has taken."""

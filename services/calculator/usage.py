@@ -1,33 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From cumulative activity frames to windows of use. Pure; formula 2 in docs/attribution.md."""
+"""From cumulative activity frames to what was used between them. Pure; formula 2 in docs/attribution.md."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from wattline.wire.frames import Activity
+import numpy as np
+
+from wattline.wire.frames import CGROUP_DEPARTED, Activity
+from wattline.wire.frames import Use as UseTable
 
 from .cgroup_usage import CgroupBook
-from .removed_cgroups import LOST_TIME
+from .columns import Ints, grown, ints
+from .removed_cgroups import LOST_TIME, Amounts, Parents, Place, only_needed, parents_in
 
-# (cgroup id, pid, start in clock ticks): the finest row there is. pid 0 stands for what a cgroup used beyond
-# its listed processes, and cgroup 0 for time that found no row at all.
-Key = tuple[int, int, int]
-LOST: Key = (LOST_TIME, 0, 0)
-
-
-def unlisted(cgroup_id: int) -> Key:
-    """The row of a cgroup's time that no listed process accounts for."""
-    return (cgroup_id, 0, 0)
+# A raw counter on one socket: the counter's name, as the table's field or COUNTER.field of a hardware
+# counter, and the socket, NO_SOCKET where the publisher tells none.
+Lane = tuple[str, int]
+NO_SOCKET = -1
+CPU_TIME = "cpu_ns"
+_SINGLE = (CPU_TIME, "frequency_cycles")
+_COUNTED = ("counts", "counts_enabled_ns", "counts_running_ns")
+# Those hardware counters that some zone goes by.
+_COUNTERS = ("cycles", "instructions", "cache_misses")
 
 
 @dataclass
-class Use:
-    """Who used how much CPU time between two samples. `gap` says why nothing is known right before."""
+class RawUse:
+    """What was used between two samples, by lane. `gap` says why nothing is known right before."""
 
     start_ns: int
     end_ns: int
     gap: str
-    cpu_count: int
-    used_ns: dict[Key, int]
+    capacity_ns: dict[int, int]  # CPU time there was, by socket
+    by_account: dict[Lane, Ints]  # dense: by account number
+    unlisted: dict[Lane, dict[int, int]]  # by cgroup id: beyond its listed processes
 
 
 @dataclass
@@ -40,38 +46,138 @@ class UsageBook:
 
     epoch: int = 0
     mono_ns: int = 0
-    processes: dict[Key, int] = field(default_factory=dict)
-    cgroups: CgroupBook = field(default_factory=CgroupBook)
+    raw: dict[Lane, Ints] = field(default_factory=dict)  # by account number; 0 where none is listed
+    cgroups: dict[str, CgroupBook] = field(default_factory=dict)  # by counter
+    parents: Parents = field(default_factory=dict)
 
-    def advance(self, activity: Activity) -> Use | None:
-        """The use since the last frame; None for a frame that is not newer."""
+    def is_newer(self, activity: Activity) -> bool:
+        """Whether a frame tells of a later time."""
+        return activity.mono_ns > self._start_ns(activity)
+
+    def _start_ns(self, activity: Activity) -> int:
+        return self.mono_ns if activity.epoch == self.epoch else max(self.mono_ns, activity.epoch)
+
+    def advance(self, activity: Activity, accounts: Ints, cgroup_ids: Ints) -> RawUse:
+        """The use since the last frame.
+
+        `accounts`: the account of each of the frame's process rows. `cgroup_ids`: by account number, for all
+        there are.
+        """
+        start_ns = self._start_ns(activity)
         begins_anew = activity.epoch != self.epoch
-        start_ns = max(self.mono_ns, activity.epoch) if begins_anew else self.mono_ns
-        if activity.mono_ns <= start_ns:
-            return None
-        gap = ""
-        if begins_anew:
-            gap = "probe_gap" if self.epoch else "no_activity"
-            self.processes, self.cgroups = {}, CgroupBook()
-        used_ns = self._advance_processes(activity)
-        in_cgroup_ns: dict[int, int] = {}
-        for key, ns in used_ns.items():
-            in_cgroup_ns[key[0]] = in_cgroup_ns.get(key[0], 0) + ns
-        for cgroup_id, ns in self.cgroups.advance(activity, in_cgroup_ns).items():
-            used_ns[unlisted(cgroup_id)] = ns
-        self.epoch, self.mono_ns = activity.epoch, activity.mono_ns
-        return Use(start_ns, activity.mono_ns, gap, len(activity.cpus), used_ns)
-
-    def _advance_processes(self, activity: Activity) -> dict[Key, int]:
-        """What each process used."""
-        rows = activity.processes
-        current: dict[Key, int] = {}
-        for key, cpu_ns in zip(
-            zip(rows.cgroup_id, rows.pid, rows.start_ticks, strict=True), rows.cpu_ns, strict=True
-        ):
-            # A row for each socket. And two processes with one pid and one start tick can't be told apart.
-            current[key] = current.get(key, 0) + cpu_ns
-        before, self.processes = self.processes, current
-        return {
-            key: cpu_ns - before.get(key, 0) for key, cpu_ns in current.items() if cpu_ns > before.get(key, 0)
+        gap = ("probe_gap" if self.epoch else "no_activity") if begins_anew else ""
+        before_raw, before_cgroups = ({}, {}) if begins_anew else (self.raw, self.cgroups)
+        raw = dict(_process_lanes(activity, accounts, len(cgroup_ids)))
+        own, departed = _cgroup_amounts(activity, departed=False), _cgroup_amounts(activity, departed=True)
+        self.parents = ({} if begins_anew else self.parents) | parents_in(activity.paths)
+        use = RawUse(start_ns, activity.mono_ns, gap, _capacity_ns(activity, start_ns), {}, {})
+        counters = {name for name, _socket in raw} | own.keys() | departed.keys()
+        cgroups: dict[str, CgroupBook] = {}
+        # Without any rows a frame does not say what the probe counts.
+        for name in sorted({CPU_TIME} | (counters or before_cgroups.keys())):
+            is_new = name not in before_cgroups and not begins_anew
+            book = cgroups[name] = before_cgroups.get(name) or CgroupBook()
+            lanes = {lane for lane in before_raw.keys() | raw.keys() if lane[0] == name}
+            gained = {
+                lane: _growth(before_raw.get(lane), raw.get(lane), len(cgroup_ids)) for lane in sorted(lanes)
+            }
+            lost = _lost(activity) if name == CPU_TIME else {}
+            unlisted = book.advance(
+                own.get(name, {}), departed.get(name, {}), lost, _sums(cgroup_ids, gained), self.parents
+            )
+            if is_new:
+                continue  # what it has counted is of other windows, too
+            use.by_account |= gained
+            for (cgroup_id, socket), amount in unlisted.items():
+                use.unlisted.setdefault((name, socket), {})[cgroup_id] = amount
+        self.raw, self.cgroups = raw, cgroups
+        listed = {
+            cgroup_id for tables in (own, departed) for amounts in tables.values() for cgroup_id, _ in amounts
         }
+        self.parents = only_needed(self.parents, listed)
+        self.epoch, self.mono_ns = activity.epoch, activity.mono_ns
+        return use
+
+
+def _process_lanes(activity: Activity, accounts: Ints, capacity: int) -> Iterator[tuple[Lane, Ints]]:
+    """The cumulative counters of processes: by account number, for each lane."""
+    for socket, rows in _by_socket(activity.processes):
+        for name, column in _columns(activity.processes, activity.counters):
+            totals = np.zeros(capacity, np.int64)
+            # Two processes with one pid and one start can't be told apart, and are summed.
+            np.add.at(totals, accounts[rows], column[rows])
+            yield (name, socket), totals
+
+
+def _cgroup_amounts(activity: Activity, *, departed: bool) -> dict[str, Amounts]:
+    """The same of cgroups, for each counter: their own rows, or their departed ones."""
+    table = activity.cgroups
+    flags = ints(table.flags) if table.flags else np.zeros(len(table), np.int64)
+    chosen = np.flatnonzero(((flags & CGROUP_DEPARTED) != 0) == departed)
+    if not len(chosen):
+        return {}
+    sockets = ints(table.socket) if table.socket else np.full(len(table), NO_SOCKET)
+    places = list(zip(ints(table.cgroup_id)[chosen].tolist(), sockets[chosen].tolist(), strict=True))
+    found: dict[str, Amounts] = {}
+    for name, column in _columns(table, activity.counters):
+        amounts = found[name] = dict.fromkeys(places, 0)
+        for place, value in zip(places, column[chosen].tolist(), strict=True):
+            amounts[place] += value
+    return found
+
+
+def _columns(table: UseTable, counters: list[str]) -> Iterator[tuple[str, Ints]]:
+    for name in _SINGLE:
+        if column := getattr(table, name):
+            yield name, ints(column)
+    for number, counter in enumerate(counters):
+        if counter in _COUNTERS:
+            for name in _COUNTED:
+                yield f"{counter}.{name}", ints(getattr(table, name)[number])
+
+
+def _by_socket(table: UseTable) -> Iterator[tuple[int, np.typing.NDArray[np.bool_]]]:
+    """(socket, which rows) for each socket."""
+    sockets = ints(table.socket) if table.socket else np.full(len(table), NO_SOCKET)
+    for socket in np.unique(sockets).tolist():
+        yield socket, sockets == socket
+
+
+def _lost(activity: Activity) -> Amounts:
+    """CPU time that found no row."""
+    cpus = activity.cpus
+    lost: Amounts = {}
+    for socket, lost_ns in zip(cpus.socket or [NO_SOCKET] * len(cpus), cpus.lost_ns, strict=True):
+        lost[LOST_TIME, socket] = lost.get((LOST_TIME, socket), 0) + lost_ns
+    return lost
+
+
+def _capacity_ns(activity: Activity, start_ns: int) -> dict[int, int]:
+    cpus = activity.cpus
+    capacity_ns: dict[int, int] = {}
+    for socket in cpus.socket or [NO_SOCKET] * len(cpus):
+        capacity_ns[socket] = capacity_ns.get(socket, 0) + activity.mono_ns - start_ns
+    return capacity_ns
+
+
+def _growth(before: Ints | None, now: Ints | None, capacity: int) -> Ints:
+    """Differences by account; who is not listed now, or has fallen, used nothing."""
+    if now is None:
+        return np.zeros(capacity, np.int64)
+    if before is None:
+        return now
+    gained: Ints = np.maximum(now - (before if len(before) == capacity else grown(before, capacity)), 0)
+    return gained
+
+
+def _sums(cgroup_ids: Ints, gained: dict[Lane, Ints]) -> Amounts:
+    """Sums by cgroup of what processes used."""
+    found: dict[Place, int] = {}
+    for (_name, socket), amounts in gained.items():
+        users = np.flatnonzero(amounts)
+        ids, places = np.unique(cgroup_ids[users], return_inverse=True)
+        sums = np.zeros(len(ids), np.int64)
+        np.add.at(sums, places, amounts[users])
+        for cgroup_id, amount in zip(ids.tolist(), sums.tolist(), strict=True):
+            found[cgroup_id, socket] = amount
+    return found

@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The zones and their books: from readings and windows to attributed energy. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wattline.wire.frames import Power
 
-from .attribute import NO_USE, POWER_GAP, attribute_dynamic, attribute_idle
-from .books import Books
-from .idle import IdlePower
+from .accounts import Accounts
+from .attribute import NO_USE, POWER_GAP, Giving, MembersNow
+from .idle import FIXED, Estimate, IdlePower
 from .meter import Meter
+from .model import PowerModel
+from .partition import Partition, ZoneName
+from .rules import MODEL, OBSERVED_MIN, Rules
+from .share import choose, learn
 from .timeline import Timeline, Window
 
-ZoneName = tuple[str, str, str]  # zone, index, source
 _UW_PER_UJ_NS = 1_000_000_000  # µW × ns = 10⁻⁹ µJ
+OTHER = "other"
+# 4.6 TJ: a gigawatt for an hour. Whoever says more is mistaken.
+_ENERGY_UJ_MAX = 2**62
+# Zones that a machine may have one of in each socket, their index beginning with the socket's number.
+_OF_SOCKETS = ("package", "core", "uncore", "dram")
 
 
 @dataclass
@@ -29,11 +38,20 @@ class Zone:
     measured_uj: int = 0
     idle_uj: int = 0
     idle_remainder: int = 0  # µW·ns short of a whole µJ
-    idle_power: IdlePower = field(default_factory=IdlePower)
+    idle_seen: IdlePower = field(default_factory=IdlePower)
+    power_model: PowerModel = field(default_factory=PowerModel)
+    share_by: str = ""
 
-    def split(self, energy_uj: int, time_ns: int) -> tuple[int, int]:
+    def idle(self, rules: Rules) -> Estimate:
+        """Its idle power, by the rule in force."""
+        fixed_uw = rules.fixed_uw(self.name[0], self.name[1])
+        if fixed_uw is not None:
+            return Estimate(fixed_uw, 0, FIXED)
+        return self.idle_seen.observed_min() if rules.idle_power == OBSERVED_MIN else self.idle_seen.learned()
+
+    def split(self, energy_uj: int, time_ns: int, idle_power_uw: int) -> tuple[int, int]:
         """(idle, dynamic) of some energy (formula 4): idle power times time, never more than there was."""
-        exact = self.idle_power.power_uw * time_ns + self.idle_remainder
+        exact = idle_power_uw * time_ns + self.idle_remainder
         idle_uj = exact // _UW_PER_UJ_NS
         if idle_uj > energy_uj:
             idle_uj, exact = energy_uj, 0
@@ -47,61 +65,138 @@ class Zone:
 class Zones:
     """All zones, in the order in which they appeared: the order of their columns in the books."""
 
+    accounts: Accounts
     zones: dict[ZoneName, Zone] = field(default_factory=dict)
+    partition: Partition = field(default_factory=Partition)
 
-    def read(self, power: Power, books: Books) -> int:
+    def read(self, power: Power, rules: Rules) -> int:
         """Take the readings of a frame; how many were refused because energy fell."""
         rows = power.zones
         refused = 0
         for row in range(len(rows)):
             name = (rows.zone[row], rows.index[row], rows.source[row])
-            zone = self.zones.get(name)
-            if zone is None:
-                # Its energy counts from when its publisher began to count: now, or when its epoch began.
-                start_ns = power.epoch if rows.energy_uj[row] else rows.mono_ns[row]
-                zone = Zone(name, books.add_zone(), Meter(power.epoch, start_ns))
-                self.zones[name] = zone
-            if power.epoch != zone.meter.epoch and zone.meter.points:
-                _book_unwatched(zone, zone.meter.points[-1][0], POWER_GAP, books)
-            newest_ns = zone.meter.points[-1][0] if zone.meter.points else zone.meter.watermark_ns
-            accepted = zone.meter.read(power.epoch, rows.mono_ns[row], rows.energy_uj[row])
-            refused += not accepted and rows.mono_ns[row] > newest_ns
+            # Its energy counts from when its publisher began to count: now, or when its epoch began.
+            start_ns = power.epoch if rows.energy_uj[row] else rows.mono_ns[row]
+            zone = self._zone(name, power.epoch, start_ns)
+            refused += not self._read(zone, power.epoch, rows.mono_ns[row], rows.energy_uj[row], rules)
             zone.provenance, zone.model = rows.provenance[row], rows.model[row]
             zone.error_ratio_ppm, zone.gaps = rows.error_ratio_ppm[row], rows.gaps[row]
+            self.partition.read(name, power.epoch, start_ns, rows.mono_ns[row], rows.energy_uj[row])
+        names = set(zip(rows.zone, rows.index, rows.source, strict=True))
+        self.partition.end_frame(names)
+        if OTHER not in rows.zone:
+            self._read_other(rules)
         return refused
 
-    def attribute(self, timeline: Timeline, books: Books, policy: str) -> bool:
+    def _read_other(self, rules: Rules) -> None:
+        partition = self.partition
+        for mono_ns, energy_uj in partition.readings():
+            name = (OTHER, partition.index, partition.source)
+            zone = self._zone(name, 1, mono_ns)
+            self._read(zone, 1, mono_ns, energy_uj, rules)
+            within = [self.zones[part] for part in partition.listed]
+            zone.provenance = (
+                "measured" if all(one.provenance == "measured" for one in within) else "estimated"
+            )
+
+    def _zone(self, name: ZoneName, epoch: int, start_ns: int) -> Zone:
+        zone = self.zones.get(name)
+        if zone is None:
+            meter = Meter(epoch, start_ns, read_ns=start_ns)
+            zone = self.zones[name] = Zone(name, self.accounts.add_zone(), meter)
+        return zone
+
+    def _read(self, zone: Zone, epoch: int, mono_ns: int, energy_uj: int, rules: Rules) -> bool:
+        """False if the energy is below an earlier one of its epoch, or impossible."""
+        meter = zone.meter
+        if epoch != meter.epoch and meter.points:
+            _book_unwatched(zone, meter.points[-1][0], POWER_GAP, self.accounts, rules)
+        newest_ns = meter.points[-1][0] if meter.points else meter.watermark_ns
+        if energy_uj >= _ENERGY_UJ_MAX:
+            return False
+        return meter.read(epoch, mono_ns, energy_uj) or mono_ns <= newest_ns
+
+    def attribute(self, timelines: "Timelines", members: MembersNow, rules: Rules) -> bool:
         """Advance every zone as far as its meter and the activity reach; whether any did."""
         advanced = False
         for zone in self.zones.values():
+            timeline = timelines.of(zone.name)
             # One reading at a time: each closes the window of its own meter.
             for read_ns in [mono_ns for mono_ns, _energy in zone.meter.points]:
-                for window in timeline.runs(zone.meter.watermark_ns, read_ns):
-                    _attribute_window(zone, window, books, policy)
+                for run in timeline.runs(zone.meter.watermark_ns, read_ns):
+                    self._attribute_window(zone, timelines.joined(run), members, rules)
                     advanced = True
-        if self.zones:
-            timeline.drop_until(min(zone.meter.watermark_ns for zone in self.zones.values()))
         return advanced
 
-    def watermarks_ns(self) -> list[int]:
-        """Where the zones stand."""
-        return [zone.meter.watermark_ns for zone in self.zones.values()]
+    def watermarks_ns(self, *, of_gpu: str | None = None) -> list[int]:
+        """Where the zones stand that go by a GPU's timeline, or by the CPUs'."""
+        return [
+            zone.meter.watermark_ns
+            for zone in self.zones.values()
+            if (zone.name[1] if zone.name[0] == "gpu" else None) == of_gpu
+        ]
+
+    def _socket(self, zone: Zone, window: Window) -> int | None:
+        """The socket whose use a zone goes by; None for all: there is one, or one has no zone of its own."""
+        name, _index, source = zone.name
+        sockets = window.sockets
+        if name not in _OF_SOCKETS or len(sockets) <= 1:
+            return None
+        covered = {_socket_number(index) for other, index, of in self.zones if (other, of) == (name, source)}
+        socket = _socket_number(zone.name[1])
+        return socket if sockets <= covered else None
+
+    def _attribute_window(self, zone: Zone, window: Window, members: MembersNow, rules: Rules) -> None:
+        if window.start_ns > zone.meter.watermark_ns:
+            _book_unwatched(zone, window.start_ns, window.gap or NO_USE, self.accounts, rules)
+        socket = self._socket(zone, window)
+        time_ns = window.end_ns - zone.meter.watermark_ns
+        energy_uj = zone.meter.take_until(window.end_ns)
+        busy = window.of("gpu_time" if zone.name[0] == "gpu" else "cpu_time", socket)
+        busy_ns = 0 if busy is None else int(busy.sum())
+        zone.idle_seen.observe(energy_uj, time_ns, busy_ns, window.capacity_of(socket))
+        if rules.method == MODEL:
+            learn(zone.power_model, energy_uj, window, socket)
+        idle_uj, dynamic_uj = zone.split(energy_uj, time_ns, zone.idle(rules).power_uw)
+        share = choose(zone.name[0], window, socket, zone.power_model, rules.method)
+        zone.share_by = share.share_by or zone.share_by
+        giving = Giving(self.accounts, zone.number, window, share)
+        giving.idle(idle_uj, rules.idle_policy, members)
+        giving.dynamic(dynamic_uj)
 
 
-def _attribute_window(zone: Zone, window: Window, books: Books, policy: str) -> None:
-    if window.start_ns > zone.meter.watermark_ns:
-        _book_unwatched(zone, window.start_ns, window.gap or NO_USE, books)
-    time_ns = window.end_ns - zone.meter.watermark_ns
-    energy_uj = zone.meter.take_until(window.end_ns)
-    zone.idle_power.observe(energy_uj, time_ns, window.busy_ns, window.capacity_ns)
-    idle_uj, dynamic_uj = zone.split(energy_uj, time_ns)
-    attribute_idle(books, zone.number, idle_uj, policy)
-    attribute_dynamic(books, zone.number, dynamic_uj, window)
+@dataclass
+class Timelines:
+    """The windows of the CPUs' users, and those of each GPU's."""
+
+    cpu: Timeline
+    gpus: dict[str, Timeline]
+    join: Callable[[list[Window]], Window]
+    _joined: dict[tuple[int, int, int], Window] = field(default_factory=dict)
+
+    def of(self, name: ZoneName) -> Timeline:
+        """The one that a zone goes by."""
+        return self.gpus.get(name[1], Timeline()) if name[0] == "gpu" else self.cpu
+
+    def joined(self, run: list[Window]) -> Window:
+        """A run as one window; several zones that need the same share it."""
+        if len(run) == 1:
+            return run[0]
+        key = (id(run[0]), id(run[-1]), len(run))
+        if key not in self._joined:
+            self._joined[key] = self.join(run)
+        return self._joined[key]
 
 
-def _book_unwatched(zone: Zone, until_ns: int, reason: str, books: Books) -> None:
+def _socket_number(index: str) -> int:
+    """Of "1" or "1-die-0"; -2 where the index begins with no number."""
+    head = index.partition("-")[0]
+    return int(head) if head.isascii() and head.isdigit() else -2
+
+
+def _book_unwatched(zone: Zone, until_ns: int, reason: str, accounts: Accounts, rules: Rules) -> None:
     """Energy of a time in which nobody watched who used the CPU is not spread over those seen later."""
     time_ns = until_ns - zone.meter.watermark_ns
-    idle_uj, dynamic_uj = zone.split(zone.meter.take_until(until_ns), time_ns)
-    books.leave_unattributed(zone.number, "idle", reason, idle_uj)
-    books.leave_unattributed(zone.number, "dynamic", reason, dynamic_uj)
+    idle_uj, dynamic_uj = zone.split(zone.meter.take_until(until_ns), time_ns, zone.idle(rules).power_uw)
+    accounts.leave_unattributed(zone.number, "idle", reason, idle_uj)
+    accounts.leave_unattributed(zone.number, "dynamic", reason, dynamic_uj)

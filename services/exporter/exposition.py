@@ -9,6 +9,7 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 # The first and the last three of six decimals.
 _UPPER_DECIMALS = tuple(f".{number:03d}" for number in range(1000))
@@ -43,10 +44,13 @@ class Rows:
     """Rows of a table as series: rows whose labels are equal are one series, and their values add up.
 
     A process that ran in two cgroups of a container makes such rows; two equal series would spoil the
-    whole scrape.
+    whole scrape. `counted` leaves rows out: those where it is false are in no series.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str], counted: Sequence[bool] | None = None) -> None:
+        self._counted = None if counted is None or all(counted) else counted
+        if self._counted is not None:
+            labels = list(compress(labels, self._counted))
         self.labels: Sequence[str] = labels
         self._series: list[int] | None = None  # for each row, which series; None where it is its own
         numbers: dict[str, int] = {}
@@ -58,6 +62,8 @@ class Rows:
 
     def block(self, columns: Sequence[Sequence[int]], common: str = "") -> Block:
         """The sum of some columns (at least one), each with a value per row."""
+        if self._counted is not None:
+            columns = [list(compress(column, self._counted)) for column in columns]
         values = columns[0] if len(columns) == 1 else [*map(sum, zip(*columns, strict=True))]
         if self._series is None:
             return Block(self.labels, values, common)

@@ -5,10 +5,12 @@ Kepler emits every series as a counter and every label even if it is empty; so d
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from wattline.wire.frames import Energy, EnergyContainers, EnergyProcesses, EnergyZones
 
 from .exposition import Block, Family, Rows, escape, label_text
+from .workloads import TERMINATED, rows_by_vm, vm_ids
 from .zones import COMPONENT_ZONES, KEPLER_ZONES, SUMMED_ZONES, rows_by_zone, workload_modes
 
 _JOULE_DECIMALS = 6  # from µJ
@@ -19,7 +21,20 @@ _SPECIAL_NAMESPACES = {
     "system_processes": "system",
     "kernel_processes": "kernel",
     "unknown_processes": "unknown",
+    # Not Kepler's: what ended containers used. Without it the sum of containers would fall behind the node's.
+    TERMINATED: "terminated",
 }
+_LEVELS = {"container": "container", "process": "process", "vm": "virtual machine"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Workloads of one kind: their name within a family's, and which rows of which table they are."""
+
+    name: str
+    rows: Rows
+    table: EnergyContainers | EnergyProcesses
+    modes: Sequence[str]
 
 
 def families(energy: Energy, architecture: str) -> Iterator[Family]:
@@ -28,10 +43,18 @@ def families(energy: Energy, architecture: str) -> Iterator[Family]:
     `architecture`: of the processor, as uname has it.
     """
     yield from _node_families(energy, architecture)
-    containers = Rows(container_labels(energy.containers))
-    yield from _workload_families("container", energy, containers, energy.containers)
-    processes = Rows(process_labels(energy))
-    yield from _workload_families("process", energy, processes, energy.processes)
+    modes = workload_modes(energy)
+    containers, processes = energy.containers, energy.processes
+    levels = (
+        _Level("container", Rows(container_labels(containers)), containers, modes),
+        _Level("process", Rows(process_labels(energy)), processes, modes),
+        _Level("vm", rows_by_vm(containers), containers, modes),
+    )
+    for level in levels:
+        yield from _zone_families(level, energy.zones)
+        if level.name != "vm":  # Kepler has no sum over the zones of a virtual machine
+            yield _sum_family(level, energy.zones)
+        yield _cpu_time_family(level)
 
 
 def build_info(version: str, architecture: str) -> Family:
@@ -62,11 +85,11 @@ def _container(container_id: str) -> Mapping[str, str]:
 
 
 def process_labels(energy: Energy) -> list[str]:
-    """Kepler's labels of each process row."""
-    processes = energy.processes
+    """Kepler's labels of each process row; its container's row tells the virtual machine."""
+    processes, containers = energy.processes, energy.containers
     middles = [
-        f'container_id="{escape(container_id)}",vm_id="",command="'
-        for container_id in energy.containers.container_id
+        f'container_id="{escape(container_id)}",vm_id="{escape(vm_id)}",command="'
+        for container_id, vm_id in zip(containers.container_id, vm_ids(containers), strict=True)
     ]
     commands = {comm: escape(comm) for comm in set(processes.comm)}
     return [
@@ -119,42 +142,46 @@ def _newest_source(zones: EnergyZones, names: Sequence[str]) -> str:
     return "none" if newest is None else zones.source[newest]
 
 
-def _workload_families(
-    level: str, energy: Energy, rows: Rows, table: EnergyContainers | EnergyProcesses
-) -> Iterator[Family]:
-    """Joules of each zone, their sum, and CPU time, for the containers or for the processes."""
-    columns_of = {"dynamic": table.dynamic_uj, "idle": table.idle_uj}
-    modes = workload_modes(energy)
-
-    def blocks(sources: Mapping[str, list[int]]) -> list[Block]:
-        return [
-            rows.block(
-                [columns_of[mode][row] for row in zone_rows], label_text({"mode": mode, "source": source})
-            )
-            for source, zone_rows in sources.items()
-            for mode in modes
-        ]
-
+def _zone_families(level: _Level, zones: EnergyZones) -> Iterator[Family]:
     for zone, meaning in KEPLER_ZONES.items():
         yield Family(
-            f"kepler_{level}_{zone}_joules_total",
+            f"kepler_{level.name}_{zone}_joules_total",
             "counter",
-            f"Energy in joules attributed to the {level} in zone {zone} ({meaning}).",
-            blocks(rows_by_zone(energy.zones, zone)),
+            f"Energy in joules attributed to the {_LEVELS[level.name]} in zone {zone} ({meaning}).",
+            _joule_blocks(level, rows_by_zone(zones, zone)),
             _JOULE_DECIMALS,
         )
-    summed = [row for row, zone in enumerate(energy.zones.zone) if zone in SUMMED_ZONES]
-    yield Family(
-        f"kepler_{level}_joules_total",
+
+
+def _sum_family(level: _Level, zones: EnergyZones) -> Family:
+    summed = [row for row, zone in enumerate(zones.zone) if zone in SUMMED_ZONES]
+    return Family(
+        f"kepler_{level.name}_joules_total",
         "counter",
-        f"Energy in joules attributed to the {level} in all of {', '.join(SUMMED_ZONES)} that there is.",
-        blocks({"": summed} if summed else {}),
+        f"Energy in joules attributed to the {_LEVELS[level.name]} in all of {', '.join(SUMMED_ZONES)} "
+        "that there is.",
+        _joule_blocks(level, {"": summed} if summed else {}),
         _JOULE_DECIMALS,
     )
-    yield Family(
-        f"kepler_{level}_bpf_cpu_time_ms_total",
+
+
+def _cpu_time_family(level: _Level) -> Family:
+    return Family(
+        f"kepler_{level.name}_bpf_cpu_time_ms_total",
         "counter",
-        f"CPU time of the {level} in milliseconds.",
-        [rows.block([table.cpu_ns], _CPU_TIME_SOURCE)],
+        f"CPU time of the {_LEVELS[level.name]} in milliseconds.",
+        [level.rows.block([level.table.cpu_ns], _CPU_TIME_SOURCE)],
         _MS_DECIMALS,
     )
+
+
+def _joule_blocks(level: _Level, sources: Mapping[str, list[int]]) -> list[Block]:
+    """A block for each source and mode. `sources`: which zones of the frame each source is the sum of."""
+    columns_of = {"dynamic": level.table.dynamic_uj, "idle": level.table.idle_uj}
+    return [
+        level.rows.block(
+            [columns_of[mode][zone] for zone in zones], label_text({"mode": mode, "source": source})
+        )
+        for source, zones in sources.items()
+        for mode in level.modes
+    ]

@@ -2,6 +2,7 @@
 """The exporter's I/O and timing: keeps the newest frames and owns the HTTP server."""
 
 import os
+import time
 from functools import partial
 
 from wattline.errors import Fatal
@@ -26,8 +27,11 @@ class ExporterStage:
         self._runtime = runtime
         self._inputs = Inputs()
         self._ready = False
-        self._snapshots = Snapshots(partial(self._render, os.uname().machine))
-        self._server = HttpServer(settings.web_listen_address, Pages(self._snapshots).answer)
+        self._snapshots = Snapshots(
+            partial(self._render, os.uname().machine), runtime.now_ns, time.monotonic_ns
+        )
+        pages = Pages(self._snapshots, runtime.now_ns)
+        self._server = HttpServer(settings.web_listen_address, pages.answer)
         self._server.start()
         runtime.log.info("listening", address=self._server.address)
 

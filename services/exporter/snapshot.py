@@ -20,9 +20,10 @@ Render = Callable[[Inputs, int], bytes]
 class Snapshot:
     """The text at one moment, made when somebody asks for it, once."""
 
-    def __init__(self, inputs: Inputs, taken_ns: int, render: Render) -> None:
+    def __init__(self, inputs: Inputs, taken_ns: int, paced_ns: int, render: Render) -> None:
         self.inputs = inputs
         self.taken_ns = taken_ns
+        self.paced_ns = paced_ns
         self._render = render
         self._text: bytes | None = None
         self._gzipped: bytes | None = None
@@ -47,9 +48,16 @@ class Snapshot:
 class Snapshots:
     """The current snapshot. The loop offers, the HTTP server's threads take; neither waits for the other."""
 
-    def __init__(self, render: Render, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        render: Render,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        pace_ns: Callable[[], int] | None = None,
+    ) -> None:
+        """`now_ns` is the time of the frames, `pace_ns` that by which snapshots change, if another."""
         self._render = render
         self._now_ns = now_ns
+        self._pace_ns = now_ns if pace_ns is None else pace_ns
         self._newest = Inputs()
         self._current: Snapshot | None = None
         self._choosing = threading.Lock()
@@ -66,10 +74,10 @@ class Snapshots:
     def current(self) -> Snapshot:
         """What a scraper gets now."""
         with self._choosing:
-            now_ns = self._now_ns()
+            paced_ns = self._pace_ns()
             current = self._current
             if current is None or (
-                self._newest is not current.inputs and now_ns - current.taken_ns >= LEAST_AGE_NS
+                self._newest is not current.inputs and paced_ns - current.paced_ns >= LEAST_AGE_NS
             ):
-                current = self._current = Snapshot(self._newest, now_ns, self._render)
+                current = self._current = Snapshot(self._newest, self._now_ns(), paced_ns, self._render)
             return current

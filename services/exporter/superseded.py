@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes whose pid another process of the same name and container has taken over. Pure.
+"""Processes whose pid another process of the same name, container and virtual machine has taken over. Pure.
 
 Kepler's labels can't tell the two apart. Were they added up, the series would fall when the older row
 leaves the frame, and Prometheus would take that for a restart and count the younger one's energy twice. So
@@ -12,6 +12,8 @@ import msgspec
 
 from wattline.wire.columns import U32, U64
 from wattline.wire.frames import Energy, EnergyContainers, EnergyProcesses
+
+from .workloads import vm_ids
 
 
 def fold_superseded(energy: Energy) -> Energy:
@@ -33,12 +35,12 @@ def superseded_rows(energy: Energy) -> set[int]:
     processes = energy.processes
     if len(set(processes.pid)) == len(processes):
         return set()
-    ids = energy.containers.container_id
+    owners = [*zip(energy.containers.container_id, vm_ids(energy.containers), strict=True)]
     keys = [
-        (pid, ids[row], comm)
+        (pid, owners[row], comm)
         for pid, row, comm in zip(processes.pid, processes.container_row, processes.comm, strict=True)
     ]
-    youngest: dict[tuple[int, str, str], int] = {}
+    youngest: dict[tuple[int, tuple[str, str], str], int] = {}
     for key, start_ticks in zip(keys, processes.start_ticks, strict=True):
         youngest[key] = max(start_ticks, youngest.get(key, 0))
     return {

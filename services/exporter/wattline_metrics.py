@@ -5,8 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from wattline.wire.frames import Energy
 
-from .exposition import Block, Family, Rows, label_text
-from .zones import KEPLER_ZONES, rows_by_zone, workload_modes
+from . import doubt
+from .exposition import Family, Rows, label_text
+from .gauges import gauge, info, known
+from .workloads import TERMINATED, rows_by_pod
+from .zones import KEPLER_ZONES, rows_by_zone, workload_modes, zone_labels
 
 _JOULE_DECIMALS = 6  # from µJ
 _WATT_DECIMALS = 6  # from µW
@@ -18,27 +21,22 @@ def families(energy: Energy) -> Iterator[Family]:
     """All own families that this frame has something for."""
     yield from _zone_counters(energy)
     yield from _zone_gauges(energy)
-    yield from _container_families(energy)
-
-
-def _zone_labels(energy: Energy) -> list[dict[str, str]]:
-    zones = energy.zones
-    return [
-        {"zone": zone, "index": index, "source": source}
-        for zone, index, source in zip(zones.zone, zones.index, zones.source, strict=True)
-    ]
+    yield from doubt.families(energy)
+    modes = workload_modes(energy)
+    yield from _container_families(energy, modes)
+    yield _pod_family(energy, modes)
 
 
 def _zone_counters(energy: Energy) -> Iterator[Family]:
     zones = energy.zones
-    zone_labels = _zone_labels(energy)
+    series = Rows([label_text(labels) for labels in zone_labels(zones)])
     dynamic_uj = [measured - idle for measured, idle in zip(zones.measured_uj, zones.idle_uj, strict=True)]
     yield Family(
         "wattline_zone_joules_total",
         "counter",
         "Energy in joules that the zone used; both modes together are what its source said. Zones overlap.",
         [
-            Rows([label_text(labels) for labels in zone_labels]).block([values], label_text({"mode": mode}))
+            series.block([values], label_text({"mode": mode}))
             for mode, values in (("dynamic", dynamic_uj), ("idle", zones.idle_uj))
         ],
         _JOULE_DECIMALS,
@@ -59,74 +57,57 @@ def _zone_counters(energy: Energy) -> Iterator[Family]:
         "wattline_zone_gaps_total",
         "counter",
         "Stretches of time for which no reading tells how much energy the zone used.",
-        [Rows([label_text(labels) for labels in zone_labels]).block([zones.gaps])],
+        [series.block([zones.gaps])],
     )
 
 
 def _zone_gauges(energy: Energy) -> Iterator[Family]:
     zones = energy.zones
-    zone_labels = _zone_labels(energy)
-    infos = [
-        label_text({**labels, "provenance": provenance, "model": model})
-        for labels, provenance, model in zip(zone_labels, zones.provenance, zones.model, strict=True)
-    ]
-    yield _gauge(
+    labels = zone_labels(zones)
+    yield info(
         "wattline_zone_info",
-        "1; its labels say whether the zone's energy is measured or estimated, and by which model.",
-        infos,
-        [1] * len(infos),
+        "its labels say whether the zone's energy is measured or estimated, and by which model.",
+        [
+            label_text({**zone, "provenance": provenance, "model": model})
+            for zone, provenance, model in zip(labels, zones.provenance, zones.model, strict=True)
+        ],
     )
-    series = [label_text(labels) for labels in zone_labels]
+    series = [label_text(zone) for zone in labels]
     monotonic_to_unix_ns = energy.unix_ns - energy.mono_ns
-    yield _gauge(
+    yield gauge(
         "wattline_zone_watermark_timestamp_seconds",
         "Unix time in seconds up to which the zone's energy is attributed.",
         series,
         [watermark + monotonic_to_unix_ns for watermark in zones.watermark_mono_ns],
         _SECOND_DECIMALS,
     )
-    yield _gauge(
+    yield gauge(
         "wattline_zone_idle_watts",
         "Power in watts that the zone is taken to draw when nothing runs; absent while not known.",
-        *_known(series, zones.idle_power_uw),
+        *known(series, zones.idle_power_uw),
         _WATT_DECIMALS,
     )
-    yield _gauge(
+    yield gauge(
         "wattline_zone_error_ratio",
         "Known error of an estimated zone as a ratio of its energy; absent if not known.",
-        *_known(series, zones.error_ratio_ppm),
+        *known(series, zones.error_ratio_ppm),
         _RATIO_DECIMALS,
     )
 
 
-def _known(series: Sequence[str], values: Sequence[int]) -> tuple[list[str], list[int]]:
-    """Only the series whose value is not 0, which in these columns of the frame means not known."""
-    pairs = [(label, value) for label, value in zip(series, values, strict=True) if value]
-    return [label for label, _value in pairs], [value for _label, value in pairs]
-
-
-def _gauge(
-    name: str, meaning: str, labels: Sequence[str], values: Sequence[int], decimals: int = 0
-) -> Family:
-    """A gauge; of rows with equal labels, which should not be, the last counts."""
-    last = dict(zip(labels, values, strict=True))
-    return Family(name, "gauge", meaning, [Block(list(last), list(last.values()))], decimals)
-
-
-def _container_families(energy: Energy) -> Iterator[Family]:
+def _container_families(energy: Energy, modes: Sequence[str]) -> Iterator[Family]:
     containers = energy.containers
-    known = [
-        label_text({"container_id": container_id, "runtime": runtime, "pod_uid": pod_uid})
-        for container_id, runtime, pod_uid in zip(
-            containers.container_id, containers.runtime, containers.pod_uid, strict=True
-        )
-        if runtime or pod_uid
-    ]
-    yield _gauge(
+    yield info(
         "wattline_container_info",
-        "1; its labels say what runs the container and which pod it belongs to.",
-        known,
-        [1] * len(known),
+        "its labels say what runs the container and which pod it belongs to.",
+        [
+            label_text({"container_id": container_id, "runtime": runtime, "pod_uid": pod_uid})
+            for container_id, runtime, pod_uid in zip(
+                containers.container_id, containers.runtime, containers.pod_uid, strict=True
+            )
+            # Terminated ones of many pods have one id: several series of it would spoil every join.
+            if (runtime or pod_uid) and container_id != TERMINATED
+        ],
     )
     rows = Rows([label_text({"container_id": container_id}) for container_id in containers.container_id])
     columns_of = {"dynamic": containers.departed_dynamic_uj, "idle": containers.departed_idle_uj}
@@ -143,7 +124,7 @@ def _container_families(energy: Energy) -> Iterator[Family]:
             )
             for zone, sources in zones.items()
             if sources
-            for mode in workload_modes(energy)
+            for mode in modes
         ],
         _JOULE_DECIMALS,
     )
@@ -153,4 +134,25 @@ def _container_families(energy: Energy) -> Iterator[Family]:
         "CPU time in seconds of the container's processes that have no series any more.",
         [rows.block([containers.departed_cpu_ns])],
         _SECOND_DECIMALS,
+    )
+
+
+def _pod_family(energy: Energy, modes: Sequence[str]) -> Family:
+    containers = energy.containers
+    rows = rows_by_pod(containers)
+    columns_of = {"dynamic": containers.dynamic_uj, "idle": containers.idle_uj}
+    return Family(
+        "wattline_pod_joules_total",
+        "counter",
+        "Energy in joules attributed to the pod, with that of its containers that have ended.",
+        [
+            rows.block(
+                [columns_of[mode][row] for row in zone_rows],
+                label_text({"zone": zone, "mode": mode, "source": source}),
+            )
+            for zone in KEPLER_ZONES
+            for source, zone_rows in rows_by_zone(energy.zones, zone).items()
+            for mode in modes
+        ],
+        _JOULE_DECIMALS,
     )

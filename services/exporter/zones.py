@@ -27,6 +27,14 @@ def rows_by_zone(zones: EnergyZones, zone: str) -> dict[str, list[int]]:
     return found
 
 
+def zone_labels(zones: EnergyZones) -> list[dict[str, str]]:
+    """What all of Wattline's series of a zone are labelled with, by row."""
+    return [
+        {"zone": zone, "index": index, "source": source}
+        for zone, index, source in zip(zones.zone, zones.index, zones.source, strict=True)
+    ]
+
+
 def workload_modes(energy: Energy) -> tuple[str, ...]:
     """The modes that workloads have series for.
 

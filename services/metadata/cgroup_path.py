@@ -7,6 +7,8 @@ Paths are as the kernel shows them below the cgroup2 mount, beginning with "/".
 import re
 from dataclasses import dataclass
 
+from .vm_path import vm_id
+
 # A component that names a container: (runtime, pattern, what the parent component must be, "" for anything).
 # Source: the runtimes' documentation of cgroup drivers; the systemd driver writes NAME-ID.scope, the
 # cgroupfs driver plain directories. conmon's own scopes (crio-conmon-, libpod-conmon-) are host processes
@@ -35,16 +37,17 @@ _SEPARATOR = re.compile(r"[/:]")
 class CgroupIdentity:
     """What a path tells; empty where it tells nothing.
 
-    `runtime` is kubernetes if the path shows only kubelet's hand.
+    `runtime` is kubernetes if the path shows only kubelet's hand. A virtual machine in a container has both.
     """
 
     container_id: str = ""
     runtime: str = ""
     pod_uid: str = ""
+    vm_id: str = ""
 
 
 def identify(path: str) -> CgroupIdentity:
-    """The deepest container on the path, and the pod above it.
+    """The deepest container on the path, the pod above it, and the virtual machine.
 
     Deepest, because a container may hold a container runtime (kind); everything below a container's own
     cgroup belongs to it.
@@ -55,8 +58,8 @@ def identify(path: str) -> CgroupIdentity:
         for runtime, pattern, parent_pattern in _CONTAINERS:
             match = pattern.fullmatch(parts[depth])
             if match and (parent_pattern is None or parent_pattern.fullmatch(parent)):
-                return CgroupIdentity(match["id"], runtime, _pod_uid(parts[:depth]))
-    return CgroupIdentity(pod_uid=_pod_uid(parts))
+                return CgroupIdentity(match["id"], runtime, _pod_uid(parts[:depth]), vm_id(path))
+    return CgroupIdentity(pod_uid=_pod_uid(parts), vm_id=vm_id(path))
 
 
 def _pod_uid(parts: list[str]) -> str:

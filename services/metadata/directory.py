@@ -132,6 +132,7 @@ class Directory:
             container_id=[cgroup.identity.container_id for _id, cgroup in rows],
             runtime=[cgroup.identity.runtime for _id, cgroup in rows],
             pod_uid=[cgroup.identity.pod_uid for _id, cgroup in rows],
+            vm_id=_if_any([cgroup.identity.vm_id for _id, cgroup in rows]),
         )
 
     def processes(self) -> MetadataProcesses:
@@ -147,6 +148,7 @@ class Directory:
             container_id=[identity.container_id for identity in told],
             runtime=[identity.runtime for identity in told],
             pod_uid=[identity.pod_uid for identity in told],
+            vm_id=_if_any([identity.vm_id for identity in own]),
         )
 
     def _forget(self, before_ns: int) -> None:
@@ -154,3 +156,8 @@ class Directory:
             del self._cgroups[cgroup_id]
         for key in [key for key, process in self._processes.items() if process.seen_ns < before_ns]:
             del self._processes[key]
+
+
+def _if_any(names: list[str]) -> list[str]:
+    """A column that is absent where no row has anything in it."""
+    return names if any(names) else []

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which container a process is in, told from its /proc/PID/cgroup alone. Pure.
+"""Which container and virtual machine a process is in, told from its /proc/PID/cgroup alone. Pure.
 
 For hosts where cgroup v1 hierarchies know containers that cgroup2 doesn't (man 7 cgroups): the file has a
 line HIERARCHY:CONTROLLERS:PATH for each hierarchy in use, 0::PATH being cgroup2's.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from .cgroup_path import CgroupIdentity, identify
 
@@ -21,12 +22,13 @@ def uses_cgroup1(text: str) -> bool:
 
 
 def container_of(text: str) -> CgroupIdentity:
-    """The container that a /proc/PID/cgroup tells; empty if it tells none."""
-    for _hierarchy, _controllers, path in sorted(_lines(text), key=_rank):
-        identity = identify(path)
-        if identity.container_id:
-            return identity
-    return CgroupIdentity()
+    """The container and the virtual machine that a /proc/PID/cgroup tells; empty if it tells none.
+
+    Each by itself: a hierarchy may know one of them only.
+    """
+    found = [identify(path) for _hierarchy, _controllers, path in sorted(_lines(text), key=_rank)]
+    container = next((one for one in found if one.container_id), CgroupIdentity())
+    return replace(container, vm_id=next((one.vm_id for one in found if one.vm_id), ""))
 
 
 def cgroup2_tells(text: str) -> bool:

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.calculator.energy_frame import energy_tables
-from services.calculator.ledger import from_document, to_document
+from services.calculator.ledger_read import from_document
 from services.calculator.ledger_tables import LedgerDocument
+from services.calculator.ledger_write import to_document
 from services.calculator.names import Names
+from services.calculator.rules import Rules
 from services.calculator.state import State
 from wattline.wire.codec import pack, unpack
 
@@ -39,7 +41,7 @@ class Run:
     """A calculator fed by a world, checked after each step."""
 
     def __init__(self, policy):
-        self.world, self.names, self.state, self.policy = World(), Names(), State(1), policy
+        self.world, self.names, self.state, self.rules = World(), Names(), State(1), Rules(policy)
         self.ledger = self.commit()
         self.highest = Counter()
         self.late = None
@@ -54,11 +56,11 @@ class Run:
         if step["activity"] != "lost":
             frame = self.world.activity()
             for _time in range(2 if step["activity"] == "repeated" else 1):
-                self.state.take_activity(frame, self.names)
+                self.state.take_activity(frame, self.names, self.rules)
         self.read_meters(step["power"])
         for process in step["ends"]:
             self.world.end(process)
-        if self.state.attribute(self.policy):
+        if self.state.attribute(self.rules):
             self.ledger = self.commit()
             self.check()  # what the world sees: only what was committed
         if step["event"] == "probe begins anew":
@@ -69,11 +71,11 @@ class Run:
 
     def read_meters(self, how):
         if self.late is not None:
-            self.state.take_power(self.late)
+            self.state.take_power(self.late, self.rules)
         reading = self.world.power(("package", "dram"))
         self.late = reading if how == "late" else None
         if how == "sent":
-            self.state.take_power(reading)
+            self.state.take_power(reading, self.rules)
 
     def settle(self):
         """Two quiet ticks with all streams well."""
@@ -90,8 +92,17 @@ class Run:
                 }
             )
 
+    def by_container(self, column):
+        """Energy of listed processes in the first zone."""
+        processes = energy_tables(self.state, self.rules)["processes"]
+        ids = energy_tables(self.state, self.rules)["containers"].container_id
+        found = Counter()
+        for row, energy_uj in zip(processes.container_row, getattr(processes, column)[0], strict=True):
+            found[ids[row]] += energy_uj
+        return found
+
     def check(self):
-        tables = energy_tables(self.state.zones, self.state.books, self.names)
+        tables = energy_tables(self.state, self.rules)
         containers, processes, unattributed = (
             tables["containers"],
             tables["processes"],
@@ -165,10 +176,10 @@ def test_with_the_probe_alive_nothing_is_left_over(timeline):
     for step in timeline:
         run.step(step | {"event": None, "use": everybody})
     run.settle()
-    reasons = {(mode, reason) for (_zone, mode, reason) in run.state.books.unattributed_uj}
+    reasons = {(mode, reason) for (_zone, mode, reason) in run.state.accounts.unattributed_uj}
     # The two settling ticks in which nobody runs have nobody to give to.
     assert reasons <= {("idle", "idle_policy"), ("dynamic", "no_activity")}
-    left_uj = run.state.books.unattributed_uj.get((0, "dynamic", "no_activity"), 0)
+    left_uj = run.state.accounts.unattributed_uj.get((0, "dynamic", "no_activity"), 0)
     assert left_uj <= 2 * run.world.idle_w * 1_000_000
 
 
@@ -187,12 +198,8 @@ def test_energy_goes_by_use():
                 "event": None,
             }
         )
-    books = run.state.books
-    first, second = books.containers[CONTAINER[2]], books.containers[CONTAINER[4]]
-    rows = {
-        container: sum(row.dynamic_uj[0] for row in books.rows.values() if row.container is container)
-        for container in (first, second)
-    }
+    rows = run.by_container("dynamic_uj")
+    first, second = CONTAINER[2], CONTAINER[4]
     assert abs(rows[first] - 3 * rows[second]) <= 4 * 10
     assert rows[second] > 0
 
@@ -212,10 +219,7 @@ def test_even_gives_every_container_alike():
                 "event": None,
             }
         )
-    books = run.state.books
-    idle = Counter()
-    for row in books.rows.values():
-        idle[row.container.container_id] += row.idle_uj[0]
+    idle = run.by_container("idle_uj")
     assert idle[CONTAINER[2]] > 0
     assert abs(idle[CONTAINER[2]] - idle[CONTAINER[4]]) <= 5
 
@@ -227,16 +231,16 @@ def test_a_slow_meter_delays_nobody_and_covers_its_own_window():
     names.take_metadata(world.metadata(CGROUPS))
     for tick in range(1, 21):
         world.run(1, {PROCESSES[3]: 0.5 if tick <= 10 else 0.0, PROCESSES[9]: 0.5})
-        state.take_activity(world.activity(), names)
-        state.take_power(world.power(("package", "dram") if tick % 10 == 0 else ("package",)))
-        state.attribute("node")
+        state.take_activity(world.activity(), names, run.rules)
+        state.take_power(world.power(("package", "dram") if tick % 10 == 0 else ("package",)), run.rules)
+        state.attribute(run.rules)
         fast = state.zones.zones["package", "0", "rapl-sysfs"]
         assert fast.meter.watermark_ns == world.now_ns
     slow = state.zones.zones["dram", "0", "rapl-sysfs"]
     assert slow.meter.watermark_ns == world.now_ns
-    row = state.books.rows[PROCESSES[3]]
-    other = state.books.rows[PROCESSES[9]]
-    assert 0 < row.dynamic_uj[slow.number] < other.dynamic_uj[slow.number]
+    row, other = (state.rows.account_of[process] for process in (PROCESSES[3], PROCESSES[9]))
+    slow_uj = state.accounts.dynamic_uj[slow.number]
+    assert 0 < slow_uj[row] < slow_uj[other]
 
 
 def test_a_cgroup_named_late_takes_nothing_back():
@@ -267,22 +271,22 @@ def test_what_was_read_before_a_new_power_epoch_is_not_lost():
     names.take_metadata(world.metadata(CGROUPS))
     for _tick in range(2):
         world.run(1, {PROCESSES[3]: 0.5})
-        state.take_activity(world.activity(), names)
-        state.take_power(world.power())
-        state.attribute("node")
+        state.take_activity(world.activity(), names, run.rules)
+        state.take_power(world.power(), run.rules)
+        state.attribute(run.rules)
     for _tick in range(5):  # the probe is away
         world.run(1, {PROCESSES[3]: 0.5})
-        state.take_power(world.power())
+        state.take_power(world.power(), run.rules)
     read_uj = world.energy_uj
     world.power_epoch, world.energy_uj = world.now_ns, 0
     for _tick in range(2):
         world.run(1, {PROCESSES[3]: 0.5})
-        state.take_activity(world.activity(), names)
-        state.take_power(world.power())
-        state.attribute("node")
+        state.take_activity(world.activity(), names, run.rules)
+        state.take_power(world.power(), run.rules)
+        state.attribute(run.rules)
     zone = state.zones.zones["package", "0", "rapl-sysfs"]
     assert zone.measured_uj == read_uj + world.energy_uj
-    assert state.books.unattributed_uj[0, "dynamic", "power_gap"] > 0
+    assert state.accounts.unattributed_uj[0, "dynamic", "power_gap"] > 0
     run.check()
 
 
@@ -292,13 +296,14 @@ def test_a_silent_zone_does_not_keep_every_process_in_mind():
     names, world, state = run.names, run.world, run.state
     names.take_metadata(world.metadata(CGROUPS))
     world.run(1, {PROCESSES[3]: 0.5})
-    state.take_activity(world.activity(), names)
-    state.take_power(world.power(("package", "dram")))
+    state.take_activity(world.activity(), names, run.rules)
+    state.take_power(world.power(("package", "dram")), run.rules)
     for number in range(400):
         short = (2, 1000 + number, 7)
         world.run(1, {PROCESSES[3]: 0.1, short: 0.1})
-        state.take_activity(world.activity(), names)
-        state.take_power(world.power())
-        state.attribute("node")
+        state.take_activity(world.activity(), names, run.rules)
+        state.take_power(world.power(), run.rules)
+        state.attribute(run.rules)
         world.end(short)
-    assert sum(len(window.used_ns) for window in state.timeline.windows) < 200
+    assert sum(len(window.accounts) for window in state.timeline.windows) < 200
+    assert state.accounts.capacity < 1024

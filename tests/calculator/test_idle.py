@@ -16,21 +16,21 @@ def test_a_linear_machine_is_learned_exactly():
     """Where power is idle + watts per busy CPU, the idle power is found from loads that never were idle."""
     idle = IdlePower()
     feed(idle, [0.5, 0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0])
-    assert abs(idle.power_uw - 20_000_000) < 200_000
+    assert abs(idle.learned().power_uw - 20_000_000) < 200_000
 
 
 def test_a_machine_seen_only_idle_is_all_idle():
     """At utilisation 0 all power is idle power."""
     idle = IdlePower()
     feed(idle, [0.0] * 5)
-    assert idle.power_uw == 20_000_000
+    assert idle.learned().power_uw == 20_000_000
 
 
 def test_a_machine_seen_only_busy_is_not_called_idle():
     """At full load nothing says what idle would be; nothing is then taken from those who ran."""
     idle = IdlePower()
     feed(idle, [2.0] * 5)
-    assert idle.power_uw == 0
+    assert idle.learned().power_uw == 0
 
 
 def test_one_odd_window_does_not_set_it():
@@ -38,7 +38,7 @@ def test_one_odd_window_does_not_set_it():
     idle = IdlePower()
     feed(idle, [0.0] * 10 + [1.0] * 10)
     idle.observe(1, S, S // 2, 2 * S)
-    assert abs(idle.power_uw - 20_000_000) < 200_000
+    assert abs(idle.learned().power_uw - 20_000_000) < 200_000
 
 
 def test_old_observations_fade():
@@ -46,7 +46,7 @@ def test_old_observations_fade():
     idle = IdlePower()
     feed(idle, [0.0, 1.0] * 600)
     feed(idle, [0.0, 1.0] * 2400, idle_w=10.0)
-    assert abs(idle.power_uw - 10_000_000) < 500_000
+    assert abs(idle.learned().power_uw - 10_000_000) < 500_000
 
 
 @given(
@@ -60,4 +60,28 @@ def test_it_is_never_negative_nor_above_what_was_seen(windows):
     for energy_uj, time_ns, busy_ns in windows:
         idle.observe(energy_uj, time_ns, busy_ns, 2 * time_ns)
     highest = max((energy * S / time_ns for energy, time_ns, _busy in windows), default=0)
-    assert 0 <= idle.power_uw <= highest + 1
+    assert 0 <= idle.learned().power_uw <= highest + 1
+
+
+def test_doubt_is_as_wide_as_what_is_not_known():
+    """Seen only at full load, idle power may be anything up to what was seen; and it says so."""
+    idle = IdlePower()
+    feed(idle, [2.0] * 5)
+    assert idle.learned() == (0, 50_000_000, "provisional")
+    feed(idle, [0.5, 1.0, 1.5] * 5)
+    power_uw, doubt_uw, method = idle.learned()
+    assert method == "learned"
+    assert abs(power_uw - 20_000_000) < 10_000
+    assert doubt_uw < 10_000
+
+
+def test_observed_min_is_keplers():
+    """It falls only in windows in which both power and utilisation are the least so far."""
+    idle = IdlePower()
+    feed(idle, [1.0])
+    assert idle.observed_min().power_uw == 35_000_000
+    feed(idle, [2.0])
+    idle.observe(1_000_000, S, S * 3 // 2, 2 * S)  # little power at more use
+    assert idle.observed_min().power_uw == 35_000_000
+    feed(idle, [0.5])
+    assert idle.observed_min().power_uw == 27_500_000

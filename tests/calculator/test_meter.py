@@ -2,7 +2,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.calculator.meter import Meter
+from services.calculator.meter import Meter, energy_at
 
 readings = st.lists(st.tuples(st.integers(1, 10**9), st.integers(0, 10**9)), min_size=1, max_size=400)
 
@@ -31,9 +31,7 @@ def test_however_it_is_taken_the_total_is_the_meters(steps, cuts):
 
 def test_between_readings_energy_is_linear_and_floored():
     """Halfway in time is halfway in energy, in whole microjoules."""
-    meter = Meter(epoch=1, watermark_ns=0)
-    meter.read(1, 10, 101)
-    assert meter.energy_at(5) == 50
+    assert energy_at([(0, 0), (10, 101)], 5) == 50
 
 
 def test_falling_and_stale_readings_are_refused():
@@ -52,3 +50,21 @@ def test_a_new_epoch_counts_from_its_beginning():
     assert meter.read(50, 60, 7)
     assert (meter.watermark_ns, meter.gaps) == (50, 1)
     assert meter.take_until(60) == 7
+
+
+def test_doubt_is_what_lies_between_two_readings():
+    """At a reading there is none; between two, the true curve may be at either of them."""
+    meter = Meter(epoch=1, watermark_ns=0)
+    meter.read(1, 10, 100)
+    meter.read(1, 30, 140)
+    meter.take_until(10)
+    assert (meter.interpolation_uj, meter.join_skew_ns) == (0, 0)
+    meter.take_until(15)
+    assert (meter.interpolation_uj, meter.join_skew_ns) == (30, 5)
+    meter.take_until(30)
+    assert (meter.interpolation_uj, meter.join_skew_ns) == (0, 0)
+
+
+def test_a_curve_is_flat_outside_of_what_was_read():
+    """Nothing is extrapolated."""
+    assert [energy_at([(10, 5), (20, 9)], at) for at in (0, 10, 20, 99)] == [5, 5, 9, 9]

@@ -4,26 +4,17 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.calculator.ledger import from_document, to_document
-from services.calculator.ledger_tables import LedgerDocument
 from services.calculator.removed_cgroups import ancestors, only_needed, parents_in
-from services.calculator.state import State
-from services.calculator.usage import LOST, UsageBook, unlisted
-from wattline.wire.codec import pack, unpack
 from wattline.wire.columns import U8, U64
 from wattline.wire.frames import ActivityPaths
 
 from .cgroup_tree import ROOT, CgroupTree
-
-
-def from_ledger(book):
-    """The book as a calculator has it that starts from the ledger of one that was killed."""
-    return from_document(unpack(pack(to_document(State(1, book), "n", "b")), LedgerDocument)).usage
+from .use import LOST, Usage, unlisted
 
 
 def test_rows_of_several_sockets_are_one_cgroup():
     """Rows of a cgroup, and of a process in it, are summed over sockets before differences are taken."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     cgroup = tree.born()
     tree.use(cgroup, 5, pid=20, socket=0)
     tree.use(cgroup, 7, pid=20, socket=1)
@@ -36,7 +27,7 @@ def test_rows_of_several_sockets_are_one_cgroup():
 
 def test_a_row_that_goes_up_is_not_used_again():
     """A removed cgroup whose last figure was seen adds nothing when its row becomes its parent's departed."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     parent = tree.born()
     child = tree.born(parent)
     tree.use(child, 100, pid=20)
@@ -53,7 +44,7 @@ def test_a_row_that_goes_up_is_not_used_again():
 
 def test_what_was_missed_of_a_removed_cgroup_is_its_parents():
     """Use that no frame showed, of a cgroup whose row has gone since, is the parent's unlisted use."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     parent = tree.born()
     child = tree.born(parent)
     tree.use(child, 100, pid=20)
@@ -67,7 +58,7 @@ def test_what_was_missed_of_a_removed_cgroup_is_its_parents():
 
 def test_a_cgroup_that_was_never_seen_is_its_parents():
     """A cgroup born, removed and folded between two frames is the parent's use, whole."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     parent = tree.born()
     tree.use(parent, 1)
     book.advance(tree.activity())
@@ -81,7 +72,7 @@ def test_a_cgroup_that_was_never_seen_is_its_parents():
 
 def test_a_chain_that_goes_up_at_once():
     """Child into parent and parent into grandparent in one window: what was missed is the grandparent's."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     grandparent = tree.born()
     parent = tree.born(grandparent)
     child = tree.born(parent)
@@ -102,7 +93,7 @@ def test_a_chain_that_goes_up_at_once():
 
 def test_a_chain_that_goes_up_step_by_step():
     """A departed row that was seen and goes up in its turn is not used again either."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     grandparent = tree.born()
     parent = tree.born(grandparent)
     child = tree.born(parent)
@@ -122,7 +113,7 @@ def test_a_departed_row_that_begins_anew():
 
     Each finds its place though another cgroup's unseen use is there to be mistaken for it.
     """
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     other = tree.born()
     parent = tree.born(tree.born())
     first, last = tree.born(parent), tree.born(parent)
@@ -145,7 +136,7 @@ def test_a_departed_row_that_begins_anew():
 
 def test_parents_are_known_after_a_restart():
     """The ledger keeps who is above whom, and departed rows: paths in frames go with the rows."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     one, two = tree.born(), tree.born()
     gone, child = tree.born(one), tree.born(one)
     for cgroup, ns in ((one, 1), (two, 2), (gone, 30), (child, 400)):
@@ -153,7 +144,7 @@ def test_parents_are_known_after_a_restart():
     tree.remove(gone)
     tree.fold(gone)
     book.advance(tree.activity())
-    book = from_ledger(book)
+    book = book.from_ledger()
     unseen = tree.born(two)
     tree.use(unseen, 5000)
     for cgroup in (child, unseen):
@@ -162,29 +153,9 @@ def test_parents_are_known_after_a_restart():
     assert book.advance(tree.activity()).used_ns == {unlisted(two): 5000}
 
 
-def test_a_ledger_of_before_loses_no_departed_row():
-    """A ledger from before there were departed rows has raw figures of rows; the rest follows, once."""
-    tree, book = CgroupTree(), UsageBook()
-    parent = tree.born()
-    child = tree.born(parent)
-    tree.use(parent, 10)
-    tree.use(child, 200)
-    book.advance(tree.activity())
-    document = to_document(State(1, book), "n", "b")
-    added = ("raw_departed", "parents")
-    names = [name for name in document.__struct_fields__ if name not in added]
-    before = LedgerDocument(**{name: getattr(document, name) for name in names})
-    assert not any(len(getattr(before, name)) for name in added)
-    book = from_document(unpack(pack(before), LedgerDocument)).usage
-    tree.use(child, 3)
-    tree.remove(child)
-    tree.fold(child)
-    assert book.advance(tree.activity()).used_ns == {unlisted(parent): 3}
-
-
 def test_a_process_row_that_outlives_its_cgroup_is_not_used_twice():
     """A process that moved away keeps its row in a cgroup whose own row goes up: its time is in both."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     parent = tree.born()
     child = tree.born(parent)
     tree.use(parent, 1)
@@ -199,7 +170,7 @@ def test_a_process_row_that_outlives_its_cgroup_is_not_used_twice():
 
 def test_a_row_that_the_full_table_lost_is_not_used_twice():
     """A row that found no room above is added to lost time; the part of it that was seen isn't lost again."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     cgroup = tree.born()
     tree.use(cgroup, 100)
     book.advance(tree.activity())
@@ -211,7 +182,7 @@ def test_a_row_that_the_full_table_lost_is_not_used_twice():
 
 def test_rows_that_just_vanish_take_nothing_from_others():
     """From a publisher that lets rows of removed cgroups go, the next frames are none the worse for it."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     cgroup, other = tree.born(), tree.born()
     tree.use(cgroup, 100, pid=20)
     tree.use(other, 1)
@@ -220,7 +191,7 @@ def test_rows_that_just_vanish_take_nothing_from_others():
     tree.end(20)
     tree.use(other, 2)
     assert book.advance(tree.activity()).used_ns == {unlisted(other): 2}
-    assert book.cgroups.owed_ns == {}
+    assert book.owed == {}
 
 
 def test_a_parent_without_a_row_is_below_the_nearest_listed():
@@ -244,7 +215,7 @@ def test_parents_that_go_round_end_nobody():
 
 def test_who_has_gone_is_forgotten():
     """The book holds no more than the rows of the last frame, and what is above them."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     slice_ = tree.born()  # without a row of its own
     for _round in range(50):
         child = tree.born(slice_)
@@ -253,19 +224,19 @@ def test_who_has_gone_is_forgotten():
         tree.remove(child)
         tree.fold(child)
     book.advance(tree.activity())
-    assert book.cgroups.own == {}
-    assert book.cgroups.parents == {slice_: ROOT}
+    assert book.own == {}
+    assert book.parents == {slice_: ROOT}
 
 
 def test_what_nobody_will_pay_is_forgotten():
     """A new cgroup owes until the next frame, which has its row, or some gain that its row went into."""
-    tree, book = CgroupTree(), UsageBook()
+    tree, book = CgroupTree(), Usage()
     cgroup = tree.born()
     book.advance(tree.activity(unread=((cgroup, 20, 5),)))
-    assert book.cgroups.owed_ns == {cgroup: 5}
+    assert book.owed == {cgroup: 5}
     del tree.own[cgroup, 0]  # from a publisher that does neither
     assert book.advance(tree.activity()).used_ns == {}
-    assert book.cgroups.owed_ns == {}
+    assert book.owed == {}
 
 
 steps = st.lists(
@@ -296,8 +267,8 @@ class Run:
     """A tree and the book of a calculator that sees some of its frames, and goes on from its ledger."""
 
     def __init__(self):
-        self.tree, self.book, self.taken_ns = CgroupTree(), UsageBook(), 0
-        self.ledger = (UsageBook(), 0)
+        self.tree, self.book, self.taken_ns = CgroupTree(), Usage(), 0
+        self.ledger = (Usage(), 0)
 
     def change(self, step):
         tree = self.tree
@@ -325,9 +296,9 @@ class Run:
 
     def restart(self, event):
         if event == "committed":
-            self.ledger = (from_ledger(self.book), self.taken_ns)
+            self.ledger = (self.book.from_ledger(), self.taken_ns)
         elif event == "killed":
-            self.book, self.taken_ns = from_ledger(self.ledger[0]), self.ledger[1]
+            self.book, self.taken_ns = self.ledger[0].from_ledger(), self.ledger[1]
 
 
 @settings(max_examples=600)
@@ -345,7 +316,7 @@ def test_every_nanosecond_is_taken_once(timeline):
         if step["frame"] == "taken":
             run.take(frame)
             assert run.taken_ns == run.tree.used_ns
-            assert run.book.cgroups.owed_ns == {}
+            assert run.book.owed == {}
         run.restart(step["event"])
     run.take(run.tree.activity())
     assert run.taken_ns == run.tree.used_ns
@@ -368,7 +339,7 @@ def test_skew_is_owed_and_never_adds_up(timeline):
         frame = run.tree.activity(unread)
         if step["frame"] == "taken":
             run.take(frame)
-            owed_ns = sum(run.book.cgroups.owed_ns.values())
+            owed_ns = sum(run.book.owed.values())
             assert run.taken_ns - owed_ns == before_ns
             assert owed_ns <= run.tree.used_ns - before_ns
         run.restart(step["event"])

@@ -2,8 +2,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.calculator.usage import UsageBook, unlisted
-
+from .use import Usage, unlisted
 from .world import S, World
 
 A, B = (2, 10, 100), (2, 11, 100)
@@ -11,7 +10,7 @@ A, B = (2, 10, 100), (2, 11, 100)
 
 def test_use_is_the_difference_of_counters():
     """What a process used between two frames is the difference of its cumulative counters."""
-    world, book = World(), UsageBook()
+    world, book = World(), Usage()
     world.run(1, {A: 0.25})
     book.advance(world.activity())
     world.run(1, {A: 0.5, B: 0.125})
@@ -25,14 +24,14 @@ def test_first_frame_covers_the_whole_epoch():
     """Counters began at 0 with the epoch, so nothing that ran before the first frame is lost."""
     world = World()
     world.run(3, {A: 1})
-    use = UsageBook().advance(world.activity())
+    use = Usage().advance(world.activity())
     assert use is not None
     assert (use.start_ns, use.used_ns) == (world.probe_epoch, {A: S})
 
 
 def test_a_lost_frame_loses_no_time():
     """Frames are cumulative: the next one brings what the lost one would have."""
-    world, book = World(), UsageBook()
+    world, book = World(), Usage()
     world.run(1, {A: 0.25})
     world.activity()
     world.run(1, {A: 0.25})
@@ -43,7 +42,7 @@ def test_a_lost_frame_loses_no_time():
 
 def test_a_process_that_left_unseen_counts_in_its_cgroup():
     """Time of a process that no frame listed is its cgroup's unlisted time."""
-    world, book = World(), UsageBook()
+    world, book = World(), Usage()
     world.run(1, {A: 0.25})
     book.advance(world.activity())
     world.run(1, {A: 0.25, B: 0.5})
@@ -55,7 +54,7 @@ def test_a_process_that_left_unseen_counts_in_its_cgroup():
 
 def test_a_process_that_left_counts_once():
     """A row that goes after it was counted isn't counted again as unlisted."""
-    world, book = World(), UsageBook()
+    world, book = World(), Usage()
     world.run(1, {A: 0.25, B: 0.5})
     book.advance(world.activity())
     world.end(B)
@@ -67,7 +66,7 @@ def test_a_process_that_left_counts_once():
 
 def test_a_new_epoch_begins_from_zero_and_leaves_a_gap():
     """When the probe's counters begin again, time from then on counts whole, and time before is a gap."""
-    world, book = World(), UsageBook()
+    world, book = World(), Usage()
     world.run(1, {A: 0.5})
     book.advance(world.activity())
     world.run(2, {})
@@ -81,7 +80,7 @@ def test_a_new_epoch_begins_from_zero_and_leaves_a_gap():
 
 def test_old_frames_are_passed_over():
     """A repeated or older frame changes nothing."""
-    world, book = World(), UsageBook()
+    world, book = World(), Usage()
     world.run(1, {A: 0.5})
     old = world.activity()
     world.run(1, {A: 0.5})
@@ -92,7 +91,7 @@ def test_old_frames_are_passed_over():
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(-(10**5), 10**5)), min_size=1, max_size=30))
 def test_skew_between_tables_never_adds_up(steps):
     """Tables read at different instants charge nobody negative time, and no time twice in the long run."""
-    world, book = World(), UsageBook()
+    world, book = World(), Usage()
     charged_ns, ahead_ns = 0, 0
     for used_ns, skew_ns in steps:
         world.run(1, {A: used_ns / S})

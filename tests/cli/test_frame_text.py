@@ -71,3 +71,42 @@ def test_processes_are_counted_once():
 def test_containers_known_by_process_count():
     """The line of metadata counts containers that only a process's own column names."""
     assert "2 containers" in line(published("metadata_full_2"))
+
+
+def test_machines_are_counted_where_there_are_any():
+    """The lines of metadata and energy count virtual machines, and mention none where there are none."""
+    assert "2 containers, 3 virtual machines, 3 processes" in line(published("metadata_full_3"))
+    assert "2 containers, 2 virtual machines, 3 processes" in line(published("energy_full_2"))
+    for name in ("metadata_full_2", "energy_full", "energy_optional_columns_left_out"):
+        assert "virtual" not in line(published(name))
+
+
+def test_containers_are_counted_once():
+    """A container with virtual machines has several rows, and those that have ended are none any more."""
+    assert len(published("energy_full_2").containers) == 6
+    assert "; 2 containers," in line(published("energy_optional_columns_left_out"))
+
+
+def test_the_line_says_what_was_shared_by():
+    """Each zone of energy with what it was shared by, where that is told."""
+    text = line(published("energy_full_2"))
+    assert "package/0 100.000000 J (idle 60.000000, by model), platform" in text
+    assert "other/chassis-1 60.000000 J (idle 50.000000);" in text
+    assert "(idle 60.000000)," in line(published("energy_full"))
+
+
+def test_users_of_gpus_are_counted():
+    """The line of power counts processes that use GPUs, without the row of those that have gone."""
+    assert line(published("power_full_2")).endswith("; 1 processes on 1 GPUs")
+    assert "GPUs" not in line(published("power_full"))
+
+
+def test_new_columns_are_shown_where_they_are():
+    """What an older stage doesn't tell is neither a column of zeros nor a heading."""
+    new, old = ("\n".join(rows(published(name))) for name in ("energy_full_2", "energy_full"))
+    for told in ("share_by", "observed-min", "idle_doubt_uw", "disagreement_uj", "vm_id", "terminated"):
+        assert told in new
+        assert told not in old
+    assert "  activity_skew_ns = 21000\n" in new
+    use = shown(published("power_full_2"), "gpu_use")
+    assert [(row["pid"], row["busy_ns"]) for row in use] == [("0", "20000000"), ("918", "900000000")]

@@ -78,13 +78,16 @@ def books(
     watermark_ns=NOW_NS,
     interval_ns=INTERVAL_NS,
     boot_id=BOOT_ID,
+    vm_ids=(),
+    doubt=None,
+    activity_skew_ns=0,
 ):
     """An energy frame whose books close, from its finest rows; containers and zones are summed here.
 
     zones: (zone, index, source) each. containers: (id, pod_uid, runtime, departed_cpu_ns,
     departed_dynamic_uj per zone, departed_idle_uj per zone) each. processes: (container row, pid, start,
     comm, cpu_ns, dynamic_uj per zone, idle_uj per zone) each. unattributed: (zone row, mode, reason, µJ)
-    each.
+    each. vm_ids: of each container row, if any has one. doubt: optional columns of zones, by name.
     """
 
     def of_container(row, own, process_value):
@@ -117,6 +120,7 @@ def books(
         idle_policy=idle_policy,
         activity_epoch=1,
         activity_mono_ns=mono_ns,
+        activity_skew_ns=activity_skew_ns,
         zones=EnergyZones(
             zone=[zone for zone, _index, _source in zones],
             index=[index for _zone, index, _source in zones],
@@ -129,6 +133,7 @@ def books(
             idle_uj=U64(zone_idle_uj),
             idle_power_uw=U64([12_500_000 if row == 0 else 0 for row in range(len(zones))]),
             gaps=U32(range(len(zones))),
+            **(doubt or {}),
         ),
         unattributed=EnergyUnattributed(
             zone_row=U32([u[0] for u in unattributed]),
@@ -151,6 +156,7 @@ def books(
             idle_uj=idle_uj,
             departed_dynamic_uj=per_zone(containers, 4),
             departed_idle_uj=per_zone(containers, 5),
+            vm_id=list(vm_ids),
         ),
         processes=EnergyProcesses(
             container_row=U32([process[0] for process in processes]),
@@ -167,7 +173,11 @@ def books(
 
 
 def small():
-    """A node with two sockets, memory, a platform meter and psys; a container, the system, the kernel."""
+    """A node with two sockets, memory, a platform meter, psys and a GPU, and two of each kind of workload.
+
+    A container with a virtual machine in it and one without, another machine of the system's, the kernel,
+    and what ended containers of two pods and of nobody used.
+    """
     zones = [
         ("package", "0", "rapl-sysfs"),
         ("package", "1", "rapl-sysfs"),
@@ -175,29 +185,43 @@ def small():
         ("platform", "chassis-1", "redfish"),
         ("psys", "0", "rapl-sysfs"),
         ("gpu", "GPU-7c", "estimator"),
+        ("other", "chassis-1", "redfish"),
     ]
     none = [0] * len(zones)
     containers = [
-        ("3f2a", "b1946ac9-2c1f", "containerd", 500_000_001, [10, 20, 30, 40, 50, 60], none),
+        ("3f2a", "b1946ac9-2c1f", "containerd", 500_000_001, [10, 20, 30, 40, 50, 60, 70], none),
         ("system_processes", "", "", 0, none, none),
         ("kernel_processes", "", "", 0, none, none),
         ("unknown_processes", "", "", 7, none, none),
+        ("3f2a", "b1946ac9-2c1f", "containerd", 4, [1, 1, 1, 1, 1, 1, 1], none),
+        ("system_processes", "", "", 0, none, none),
+        ("terminated", "b1946ac9-2c1f", "", 9_000, [100, 200, 300, 400, 500, 600, 700], none),
+        ("terminated", "e5f6", "", 90_000, [7, 6, 5, 4, 3, 2, 1], none),
+        ("terminated", "", "", 900_000, [1_000, 0, 0, 0, 0, 0, 0], none),
+        ("77bb", "", "docker", 3, [2, 2, 2, 2, 2, 2, 2], none),
     ]
+    vm_ids = ["", "", "", "", "machine-qemu-1-web", 'machine-qemu-2-d"b', "", "", "", ""]
     processes = [
-        (0, 101, 5000, 'we"b', 1_500_000_000, [3_000_000, 1_000_001, 250_000, 9_000_000, 4_000_000, 9], none),
+        (0, 101, 5000, 'we"b', 1_500_000_000,
+         [3_000_000, 1_000_001, 250_000, 9_000_000, 4_000_000, 9, 5_000_000], none),
         # In two cgroups of its container
-        (0, 102, 5001, "back\\slash", 999_999, [1, 0, 999_999, 2, 3, 0], none),
-        (0, 102, 5001, "back\\slash", 1, [1, 1, 1, 1, 1, 1], none),
+        (0, 102, 5001, "back\\slash", 999_999, [1, 0, 999_999, 2, 3, 0, 0], none),
+        (0, 102, 5001, "back\\slash", 1, [1, 1, 1, 1, 1, 1, 1], none),
         # A pid that another process of the same name has taken over
-        (0, 103, 6000, "sh", 20, [100, 200, 300, 400, 500, 600], none),
-        (0, 103, 7000, "sh", 30, [6, 5, 4, 3, 2, 1], none),
-        (1, 1, 2, "init", 123_456_789_012, [1_000_000_000_000_000_007, 5, 5, 5, 5, 5], none),
+        (0, 103, 6000, "sh", 20, [100, 200, 300, 400, 500, 600, 0], none),
+        (0, 103, 7000, "sh", 30, [6, 5, 4, 3, 2, 1, 0], none),
+        (1, 1, 2, "init", 123_456_789_012, [1_000_000_000_000_000_007, 5, 5, 5, 5, 5, 5], none),
         (2, 2, 0, "kthreadd", 0, none, none),
+        # Virtual machines; the second one's threads are in two cgroups
+        (4, 110, 6500, "qemu-kvm", 40_000_000, [500_000, 1, 20_000, 600_000, 3, 0, 80_000], none),
+        (5, 111, 6600, "qemu-kvm", 50_000_000, [700_000, 2, 30_000, 800_000, 3, 0, 70_000], none),
+        (5, 111, 6600, "qemu-kvm", 2, [1, 1, 1, 1, 1, 1, 1], none),
     ]  # fmt: skip
     unattributed = [
         (0, "idle", "idle_policy", 20_000_000),
         (1, "idle", "idle_policy", 18_000_001),
         (3, "idle", "idle_policy", 90_000_000),
+        (6, "idle", "idle_policy", 52_000_000),
         (0, "dynamic", "probe_gap", 5),
         (3, "dynamic", "no_activity", 1),
     ]
@@ -206,8 +230,25 @@ def small():
         SourceState(name="rapl-sysfs", up=True),
         SourceState(name="redfish", up=False, reason="timed out"),
     ]
+    doubt = {
+        "share_by": ["model", "cycles", "cache_misses", "cpu_time", "frequency", "gpu_time", ""],
+        "model_error_ratio_ppm": U32([42_000, 0, 0, 0, 0, 0, 0]),
+        "idle_method": ["learned", "learned", "provisional", "observed-min", "fixed", "fixed", ""],
+        "idle_doubt_uw": U64([350_000, 400_000, 2_000_000, 0, 0, 0, 0]),
+        "interpolation_uj": U64([12_000, 11_999, 0, 60_000_000, 1, 2, 3]),
+        "join_skew_ns": U64([99_000_000, 98_999_999, 0, 30_000_000_000, 0, 0, 1]),
+        "disagreement_uj": U64([0, 0, 0, 0, 0, 0, 123_456]),
+    }
     return books(
-        zones, containers, processes, unattributed, sources=sources, watermark_ns=NOW_NS - 500_000_000
+        zones,
+        containers,
+        processes,
+        unattributed,
+        sources=sources,
+        watermark_ns=NOW_NS - 500_000_000,
+        vm_ids=vm_ids,
+        doubt=doubt,
+        activity_skew_ns=21_000,
     )
 
 
@@ -230,13 +271,17 @@ def closed_books(draw):
         )
     )
     columns = st.lists(_amounts, min_size=len(zones), max_size=len(zones))
-    idle_policy = draw(st.sampled_from(["node", "even", "usage"]))
+    idle_policy = draw(st.sampled_from(["node", "even", "usage", "requests"]))
     # What another policy gave out earlier stays in the totals
     idle = columns if idle_policy != "node" or draw(st.booleans()) else st.just([0] * len(zones))
     ids = st.one_of(
-        st.sampled_from(["system_processes", "kernel_processes", "unknown_processes", "3f2a"]), _names
+        st.sampled_from(["system_processes", "kernel_processes", "unknown_processes", "3f2a", "terminated"]),
+        _names,
     )
-    containers = draw(st.lists(st.tuples(ids, _names, _names, _amounts, columns, idle), max_size=4))
+    pods = st.one_of(st.sampled_from(["", "b1946ac9", "e5f6"]), _names)
+    containers = draw(st.lists(st.tuples(ids, pods, _names, _amounts, columns, idle), max_size=5))
+    vms = st.one_of(st.sampled_from(["", "machine-qemu-1-a", "machine-qemu-2-b"]), _names)
+    vm_ids = draw(st.just([]) | st.lists(vms, min_size=len(containers), max_size=len(containers)))
     processes = []
     if containers:
         rows = st.integers(0, len(containers) - 1)
@@ -252,4 +297,28 @@ def closed_books(draw):
             _amounts,
         )
         unattributed = draw(st.lists(lost, max_size=6))
-    return books(zones, containers, processes, unattributed, idle_policy=idle_policy)
+    words = st.lists(_names, min_size=len(zones), max_size=len(zones))
+    amounts = st.lists(_amounts, min_size=len(zones), max_size=len(zones)).map(U64)
+    doubt = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "share_by": words,
+                "idle_method": words,
+                "idle_doubt_uw": amounts,
+                "interpolation_uj": amounts,
+                "join_skew_ns": amounts,
+                "disagreement_uj": amounts,
+            },
+        )
+    )
+    return books(
+        zones,
+        containers,
+        processes,
+        unattributed,
+        idle_policy=idle_policy,
+        vm_ids=vm_ids,
+        doubt=doubt,
+        activity_skew_ns=draw(st.sampled_from([0, 21_000])),
+    )

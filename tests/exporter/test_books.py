@@ -69,7 +69,7 @@ def test_absent_zones_have_no_series():
     """A zone that no source measures has no series at all, rather than zeros."""
     names = {one.name for one in scraped(small())}
     assert "kepler_node_dram_joules_total" in names
-    assert not {name for name in names if "core" in name or "other" in name}
+    assert not {name for name in names if "core" in name}
 
 
 def test_psys_has_only_our_own_names():
@@ -129,7 +129,7 @@ def test_idle_mode_follows_the_policy():
 
 
 def test_special_workloads_are_named_as_kepler_names_them():
-    """System, kernel and unknown processes carry their workload in all three names, with its namespace."""
+    """System, kernel, unknown and terminated ones carry their name in all three labels, and a namespace."""
     names = {
         one.labels["container_id"]: (
             one.labels.get("pod_name"),
@@ -144,6 +144,8 @@ def test_special_workloads_are_named_as_kepler_names_them():
         "system_processes": ("system_processes", "system_processes", "system"),
         "kernel_processes": ("kernel_processes", "kernel_processes", "kernel"),
         "unknown_processes": ("unknown_processes", "unknown_processes", "unknown"),
+        "terminated": ("terminated", "terminated", "terminated"),
+        "77bb": (None, None, None),
     }
 
 

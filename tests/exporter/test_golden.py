@@ -11,6 +11,7 @@ from services.exporter import scrape
 from services.exporter.inputs import Inputs
 from services.exporter.self_metrics import HttpCounts
 from wattline import __version__
+from wattline.wire.columns import U32, U64
 from wattline.wire.frames import SourceState
 
 from .frames import NOW_NS, ZONE_NAMES, books, closed_books, metadata, small, status
@@ -36,7 +37,24 @@ def all_zones() -> bytes:
     zones = [(zone, "0", "estimator") for zone in ZONE_NAMES]
     none = [0] * len(zones)
     containers = [("c", "uid", "docker", 1, none, none)]
-    energy = books(zones, containers, [(0, 1, 1, "a", 1, none, none)], [(0, "idle", "idle_policy", 1)])
+    doubt = {
+        "share_by": ["model"] * len(zones),
+        "model_error_ratio_ppm": U32([1] * len(zones)),
+        "idle_method": ["learned"] * len(zones),
+        "idle_doubt_uw": U64([1] * len(zones)),
+        "interpolation_uj": U64([1] * len(zones)),
+        "join_skew_ns": U64([1] * len(zones)),
+        "disagreement_uj": U64([1] * len(zones)),
+    }
+    energy = books(
+        zones,
+        containers,
+        [(0, 1, 1, "a", 1, none, none)],
+        [(0, "idle", "idle_policy", 1)],
+        vm_ids=["v"],
+        doubt=doubt,
+        activity_skew_ns=1,
+    )
     return scrape.text(Inputs(energy=energy), HttpCounts({}, 0), "x86_64", NOW_NS)
 
 

@@ -42,7 +42,12 @@ def get(address, path):
 
 @pytest.fixture
 def runtime():
-    fake = SimpleNamespace(log=Log("exporter", stream=io.StringIO()), boot_id=BOOT_ID, errors={})
+    fake = SimpleNamespace(
+        log=Log("exporter", stream=io.StringIO()),
+        boot_id=BOOT_ID,
+        now_ns=time.monotonic_ns,
+        errors={},
+    )
     fake.count = partial(Runtime.count, fake)
     return fake
 
@@ -121,9 +126,10 @@ def test_failed_requests_are_counted(stage, runtime):
 
 
 @contextlib.contextmanager
-def exporter(run_directory):
+def exporter(run_directory, *flags):
     """A real exporter process; (process, its address)."""
     arguments = ["--run", str(run_directory), "--interval-s", "0.05", "--web.listen-address", "127.0.0.1:0"]
+    arguments += flags
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WATTLINE_")}
     with subprocess.Popen(
         [sys.executable, "-m", "services.exporter", *arguments],
@@ -174,5 +180,23 @@ def test_whole_process(run_directory):
         own = [one for one in series if one.labels.get("stage") == "exporter"]
         assert {one.value for one in own if one.name == "wattline_stage_up"} <= {0, 1}
         assert Energy.topic in {one.labels.get("topic") for one in series}
+    finally:
+        publisher.close()
+
+
+def test_frames_of_another_boot_by_their_own_clock(run_directory):
+    """With clock = frames the books of another boot are ready as of their own time, and stay so."""
+    directory = ServiceDirectory(run_directory, "calculator")
+    directory.prepare()
+    publisher = Publisher(directory)
+    try:
+        publisher.publish(small(), is_state=True)
+        with exporter(run_directory, "--clock", "frames") as (_process, address):
+            until(lambda: b"kepler_node_package" in get(address, "/metrics")[1])
+            # Its own status comes back to it and must not take its clock to this machine's time.
+            until(lambda: b'wattline_stage_up{stage="exporter"} 1' in get(address, "/metrics")[1])
+            assert get(address, "/-/ready")[0] == 200
+        with exporter(run_directory) as (_process, address):
+            assert get(address, "/-/ready")[0] == 503
     finally:
         publisher.close()

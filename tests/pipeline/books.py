@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from .metrics import Series
 
-ZONES = ("package", "core", "uncore", "dram", "gpu", "platform")
+ZONES = ("package", "core", "uncore", "dram", "other", "gpu", "platform")
 
 
 def check_books(series: list[Series]) -> None:

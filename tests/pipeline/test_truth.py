@@ -156,7 +156,7 @@ def test_both_policies_close(run_directory, tmp_path, pin_path, cgroup):
         for one in series
         if one.name == "kepler_container_package_joules_total" and one.labels["mode"] == "idle"
     }
-    assert set(idle) == {"system_processes", "kernel_processes"}
+    assert set(idle) >= {"system_processes", "kernel_processes"}
     assert all(value > 0 for value in idle.values())
     assert left_over_ratio(series, "package") < 0.001
     assert not [one for one in series if one.labels.get("reason") == "idle_policy"]

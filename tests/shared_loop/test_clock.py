@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ticks on a schedule that never drifts."""
+"""Ticks on a schedule that never drifts, and the time of frames."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattline.clock import NS_PER_S, Schedule
+from wattline.clock import NS_PER_S, FrameClock, Pace, Schedule
 
 intervals = st.integers(20_000_000, 3600 * NS_PER_S)
 instants = st.integers(0, 10**18)
@@ -93,3 +93,31 @@ def test_a_phase_orders_services_within_the_interval():
     for schedule in (first, second):
         schedule.start(5 * NS_PER_S)
     assert (first.wait_ns(5 * NS_PER_S), second.wait_ns(5 * NS_PER_S)) == (NS_PER_S, NS_PER_S // 4)
+
+
+@given(st.lists(st.tuples(instants, instants), min_size=1))
+def test_the_clock_of_frames_stands_at_the_newest(times):
+    """It never goes back, and its wall clock is that of the frame it stands at."""
+    clock = FrameClock()
+    for count, (mono_ns, unix_ns) in enumerate(times, 1):
+        clock.take(mono_ns, unix_ns)
+        newest_ns = max(mono for mono, _unix in times[:count])
+        assert clock.mono_ns == newest_ns
+        assert (newest_ns, clock.unix_ns(newest_ns)) in times[:count]
+
+
+def test_the_clock_of_frames_keeps_their_distance():
+    """An instant before or after the frame is as far from it on either clock."""
+    clock = FrameClock()
+    clock.take(100, 1000)
+    assert (clock.unix_ns(93), clock.unix_ns(100), clock.unix_ns(107)) == (993, 1000, 1007)
+
+
+@pytest.mark.parametrize(("speed", "wait_s"), [("1", 10), ("2", 5), ("0.5", 20), ("max", 0), ("0", 0)])
+def test_a_replay_is_paced_by_the_times_of_frames(speed, wait_s):
+    """The first frame is due at once, a later one after the recorded distance ÷ the speed."""
+    pace = Pace.of(speed)
+    assert pace.wait_ns(500 * NS_PER_S, 7) == 0
+    assert pace.wait_ns(510 * NS_PER_S, 7) == wait_s * NS_PER_S
+    assert pace.wait_ns(510 * NS_PER_S, 7 + wait_s * NS_PER_S) == 0
+    assert pace.wait_ns(499 * NS_PER_S, 7) == 0

@@ -9,14 +9,14 @@ from msgspec import field
 
 from wattline.errors import Fatal, Gone, Retry
 from wattline.service import Runtime, main
-from wattline.settings import CommonSettings, meaning
+from wattline.settings import ReplaySettings, meaning
 from wattline.wire.columns import U32, U64
 from wattline.wire.frames import AnyFrame, Power, PowerZones
 
 FATAL_CODE = 42
 
 
-class TinySettings(CommonSettings, kw_only=True, frozen=True):
+class TinySettings(ReplaySettings, kw_only=True, frozen=True):
     """A service that publishes empty frames."""
 
     tiny_fault: Annotated[str, meaning("what goes wrong in each third tick")] = field(

@@ -191,6 +191,30 @@ NO_ZONES = {
     "gaps": u32(),
 }
 POWER = {**HEADER, "topic": "power", "producer": "power", "zones": ZONES, "sources": SOURCES}
+# Two GPUs, of which one tells who uses it: one process that is there and, in the row with pid 0, those gone.
+POWER_2 = {
+    **POWER,
+    "zones": {
+        "zone": ["package", "gpu", "gpu"],
+        "index": ["0", "GPU-7c", "0000:03:00.0"],
+        "source": ["rapl_sysfs", "nvml", "drm"],
+        "provenance": ["measured", "measured", "measured"],
+        "model": ["", "", ""],
+        "error_ratio_ppm": u32(0, 0, 0),
+        "mono_ns": u64(4_999_900_000, 4_999_950_000, 4_999_980_000),
+        "energy_uj": u64(123_456_789, 80_000_000, 5_000_000),
+        "raw": u64(262_143_000_000, 17, 5_000_000),
+        "raw_range": u64(262_143_328_850, 0, 0),
+        "raw_epoch": u64(1_000_000_000, 0, 0),
+        "gaps": u32(0, 1, 0),
+    },
+    "gpu_use": {
+        "index": ["GPU-7c", "GPU-7c"],
+        "pid": u32(0, 918),
+        "start_ticks": u64(0, 305),
+        "busy_ns": u64(20_000_000, 900_000_000),
+    },
+}
 
 METADATA = {
     **HEADER,
@@ -225,6 +249,26 @@ METADATA_2 = {
         "runtime": ["", "", "docker"],
         "pod_uid": ["", "", "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"],
     },
+}
+# A virtual machine of the host's, one in a container that was promised half a CPU, and one that only
+# cgroup v1 knows.
+METADATA_3 = {
+    **METADATA_2,
+    "cgroups": {
+        "cgroup_id": u64(1, 1355, 1360, 1361),
+        "path": [
+            "/",
+            "/kubepods.slice/kubepods-pod1.slice/cri-containerd-ab12.scope",
+            "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/libvirt/vcpu0",
+            "/kubepods.slice/kubepods-pod1.slice/cri-containerd-ab12.scope/machine/qemu-1-db.libvirt-qemu/emulator",
+        ],
+        "container_id": ["", "ab12", "", "ab12"],
+        "runtime": ["", "containerd", "", "containerd"],
+        "pod_uid": ["", "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11", "", "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"],
+        "vm_id": ["", "", "machine-qemu-1-web", "machine-qemu-1-db"],
+        "cpu_request_m": u32(0, 500, 0, 500),
+    },
+    "processes": {**METADATA_2["processes"], "vm_id": ["", "machine-qemu-2-old", ""]},
 }
 NO_METADATA = {
     "cgroups": {"cgroup_id": u64(), "path": [], "container_id": [], "runtime": [], "pod_uid": []},
@@ -279,6 +323,88 @@ ENERGY = {
         "idle_uj": [u64(0, 0), u64(0, 0)],
     },
     "sources": SOURCES,
+}
+# A platform and what it used besides its parts, all doubts, virtual machines, and what ended containers of
+# a pod and of nobody used.
+ENERGY_2 = {
+    **ENERGY,
+    "idle_policy": "requests",
+    "activity_skew_ns": 21_000,
+    "zones": {
+        "zone": ["package", "platform", "other"],
+        "index": ["0", "chassis-1", "chassis-1"],
+        "source": ["rapl_sysfs", "redfish", "redfish"],
+        "provenance": ["measured", "measured", "measured"],
+        "model": ["", "", ""],
+        "error_ratio_ppm": u32(0, 0, 0),
+        "watermark_mono_ns": u64(4_999_000_000, 4_000_000_000, 4_000_000_000),
+        "measured_uj": u64(100_000_000, 150_000_000, 60_000_000),
+        "idle_uj": u64(60_000_000, 110_000_000, 50_000_000),
+        "idle_power_uw": u64(15_000_000, 27_500_000, 12_500_000),
+        "gaps": u32(0, 1, 1),
+        "share_by": ["model", "cpu_time", ""],
+        "model_error_ratio_ppm": u32(42_000, 0, 0),
+        "idle_method": ["learned", "observed-min", "provisional"],
+        "idle_doubt_uw": u64(350_000, 2_000_000, 12_500_000),
+        "interpolation_uj": u64(12_000, 30_000_000, 11_000_000),
+        "join_skew_ns": u64(98_000_000, 30_000_000_000, 30_000_000_000),
+        "disagreement_uj": u64(0, 0, 123_456),
+    },
+    "unattributed": {
+        "zone_row": u32(0, 1),
+        "mode": ["dynamic", "dynamic"],
+        "reason": ["power_gap", "probe_gap"],
+        "energy_uj": u64(1_000, 2_000),
+    },
+    "containers": {
+        "container_id": ["system_processes", "system_processes", "ab12", "ab12", "terminated", "terminated"],
+        "pod_uid": [
+            "",
+            "",
+            "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11",
+            "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11",
+            "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11",
+            "",
+        ],
+        "runtime": ["", "", "containerd", "containerd", "", ""],
+        "vm_id": ["", "machine-qemu-1-web", "", "machine-qemu-1-db", "", ""],
+        "cpu_ns": u64(300_000_000, 200_000_000, 99_978_900, 500_000_000, 400_000_000, 7),
+        "departed_cpu_ns": u64(0, 0, 99_978_900, 0, 400_000_000, 7),
+        "dynamic_uj": [
+            u64(9_999_000, 7_000_000, 3_000_000, 12_000_000, 8_000_000, 0),
+            u64(9_998_000, 7_000_000, 3_000_000, 12_000_000, 8_000_000, 0),
+            u64(1_000_000, 2_000_000, 3_000_000, 3_999_999, 0, 1),
+        ],
+        "idle_uj": [
+            u64(0, 0, 60_000_000, 0, 0, 0),
+            u64(0, 0, 100_000_000, 0, 10_000_000, 0),
+            u64(0, 0, 50_000_000, 0, 0, 0),
+        ],
+        "departed_dynamic_uj": [
+            u64(0, 0, 3_000_000, 0, 8_000_000, 0),
+            u64(0, 0, 3_000_000, 0, 8_000_000, 0),
+            u64(0, 0, 3_000_000, 0, 0, 1),
+        ],
+        "departed_idle_uj": [
+            u64(0, 0, 60_000_000, 0, 0, 0),
+            u64(0, 0, 100_000_000, 0, 10_000_000, 0),
+            u64(0, 0, 50_000_000, 0, 0, 0),
+        ],
+    },
+    "processes": {
+        "container_row": u32(0, 1, 3),
+        "cgroup_id": u64(1, 1360, 1361),
+        "pid": u32(917, 920, 921),
+        "start_ticks": u64(301, 310, 311),
+        "comm": ["sshd", "qemu-kvm", "qemu-kvm"],
+        "cpu_ns": u64(300_000_000, 200_000_000, 500_000_000),
+        "dynamic_uj": [
+            u64(9_999_000, 7_000_000, 12_000_000),
+            u64(9_998_000, 7_000_000, 12_000_000),
+            u64(1_000_000, 2_000_000, 3_999_999),
+        ],
+        "idle_uj": [u64(0, 0, 0), u64(0, 0, 0), u64(0, 0, 0)],
+    },
 }
 NO_ENERGY = {
     "zones": {
@@ -389,6 +515,10 @@ VALID = {
     # A str that isn't UTF-8, as a careless publisher sends a process's name.
     "activity_names_not_utf_8": msgpack.packb(ACTIVITY).replace(b"sshd", b"s\xff\xfed"),
     "power_full": POWER,
+    "power_full_2": POWER_2,
+    "power_gpu_use_empty": changed(
+        POWER_2, gpu_use={"index": [], "pid": u32(), "start_ticks": u64(), "busy_ns": u64()}
+    ),
     "power_empty": optional_left_out({**POWER, "zones": NO_ZONES}),
     "power_fields_added": changed(POWER, zones={"phase": ["a", "b"]}, rack={"unit": 7}),
     "power_largest_numbers": changed(
@@ -401,12 +531,28 @@ VALID = {
     ),
     "metadata_full": METADATA,
     "metadata_full_2": METADATA_2,
+    "metadata_full_3": METADATA_3,
+    "metadata_optional_columns_left_out": changed(
+        METADATA_3, cgroups={"vm_id": ...}, processes={"container_id": ..., "runtime": ..., "pod_uid": ...}
+    ),
     "metadata_optional_columns_empty": changed(
         METADATA_2, processes={"container_id": [], "runtime": [], "pod_uid": []}
     ),
     "metadata_empty": optional_left_out({**METADATA, **NO_METADATA}),
     "metadata_fields_added": changed(METADATA, cgroups={"owner": ["root", "app"]}, cluster="blue"),
     "energy_full": ENERGY,
+    "energy_full_2": ENERGY_2,
+    "energy_optional_columns_empty": changed(
+        ENERGY_2,
+        zones={"share_by": [], "model_error_ratio_ppm": u32(), "idle_doubt_uw": u64()},
+        containers={"vm_id": []},
+    ),
+    "energy_optional_columns_left_out": changed(
+        ENERGY_2,
+        activity_skew_ns=...,
+        zones={"idle_method": ..., "interpolation_uj": ..., "join_skew_ns": ..., "disagreement_uj": ...},
+        containers={"vm_id": ...},
+    ),
     "energy_empty": optional_left_out({**ENERGY, **NO_ENERGY}),
     "energy_zones_without_workloads": {**ENERGY, **NO_ENERGY, "zones": ENERGY["zones"]}
     | {
@@ -509,6 +655,20 @@ INVALID: dict[str, Any] = {
     },
     "invalid__optional_names_too_few": changed(METADATA_2, processes={"container_id": ["", "cd34"]}),
     "invalid__optional_column_dtype_other": changed(ACTIVITY_2, cgroups={"flags": u32(0, 0, 0, 1, 0)}),
+    "invalid__gpu_use_lengths_differ": changed(POWER_2, gpu_use={"busy_ns": u64(1)}),
+    "invalid__gpu_use_pid_as_u64": changed(POWER_2, gpu_use={"pid": u64(0, 918)}),
+    "invalid__gpu_use_without_start_ticks": changed(POWER_2, gpu_use={"start_ticks": ...}),
+    "invalid__gpu_use_is_a_list": changed(POWER_2, gpu_use=[]),
+    "invalid__vm_ids_too_few": changed(METADATA_3, cgroups={"vm_id": [""]}),
+    "invalid__vm_ids_of_processes_too_many": changed(METADATA_3, processes={"vm_id": [""] * 4}),
+    "invalid__cpu_request_as_u64": changed(METADATA_3, cgroups={"cpu_request_m": u64(0, 500, 0, 500)}),
+    "invalid__activity_skew_negative": changed(ENERGY_2, activity_skew_ns=-1),
+    "invalid__share_by_too_few": changed(ENERGY_2, zones={"share_by": ["model"]}),
+    "invalid__idle_doubt_too_long": changed(ENERGY_2, zones={"idle_doubt_uw": u64(1, 2, 3, 4)}),
+    "invalid__model_error_ratio_as_u64": changed(ENERGY_2, zones={"model_error_ratio_ppm": u64(1, 2, 3)}),
+    "invalid__vm_ids_of_containers_too_few": changed(
+        ENERGY_2, containers={"vm_id": ["", "machine-qemu-1-web"]}
+    ),
     "invalid__columns_per_counter_too_few": changed(
         ACTIVITY_2, cgroups={"counts": ACTIVITY_2["cgroups"]["counts"][:1]}
     ),

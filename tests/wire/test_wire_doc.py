@@ -183,7 +183,8 @@ def test_the_examples_remarks_say_what_its_bytes_are():
     for name in ("schema", "epoch", "run", "seq", "unix_ns", "interval_ns"):
         assert said.pop(name) == str(frame[name])
     assert said["energy_uj"] == '["u64", 70000]'
-    assert set(said) == {"boot_id", "mono_ns", "zones", "sources", *frame["zones"]}
+    tables = {*frame["zones"], *frame["gpu_use"]}
+    assert set(said) == {"boot_id", "mono_ns", "zones", "gpu_use", "sources", *tables}
 
 
 def test_the_example_of_a_slot_is_one(run_directory):

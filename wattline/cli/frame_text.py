@@ -30,23 +30,16 @@ def _summary(frame: AnyFrame) -> str:
                 f"of CPU, {len(frame.cpus)} CPUs, skew {frame.skew_ns / _NS_PER_MS:.3f} ms, {frame.source}"
             )
         case Power():
-            zones = frame.zones
-            return _list(
-                f"{zones.zone[row]}/{zones.index[row]} {zones.energy_uj[row] / _UJ_PER_J:.6f} J "
-                f"{zones.provenance[row]}"
-                for row in range(len(zones))
-            )
+            return _power(frame)
         case Metadata():
             containers = len({*frame.cgroups.container_id, *frame.processes.container_id} - {""})
-            return f"{len(frame.cgroups)} cgroups, {containers} containers, {len(frame.processes)} processes"
-        case Energy():
-            books = frame.zones
-            accounts = _list(
-                f"{books.zone[row]}/{books.index[row]} {books.measured_uj[row] / _UJ_PER_J:.6f} J "
-                f"(idle {books.idle_uj[row] / _UJ_PER_J:.6f})"
-                for row in range(len(books))
+            vms = _vms(frame.cgroups.vm_id, frame.processes.vm_id)
+            return (
+                f"{len(frame.cgroups)} cgroups, {containers} containers{vms}, "
+                f"{len(frame.processes)} processes"
             )
-            return f"{accounts}; {len(frame.containers)} containers, {len(frame.processes)} processes"
+        case Energy():
+            return _energy(frame)
         case Status():
             troubles = {**frame.frames_lost, **frame.frames_refused, **frame.errors}
             return (
@@ -54,6 +47,38 @@ def _summary(frame: AnyFrame) -> str:
                 f"{frame.memory_bytes / _BYTES_PER_MB:.0f} MB, {frame.frames_sent} frames sent, "
                 f"{frame.late_ticks} late ticks" + (f", troubles {troubles}" if troubles else "")
             )
+
+
+def _power(frame: Power) -> str:
+    zones = frame.zones
+    energies = _list(
+        f"{zones.zone[row]}/{zones.index[row]} {zones.energy_uj[row] / _UJ_PER_J:.6f} J "
+        f"{zones.provenance[row]}"
+        for row in range(len(zones))
+    )
+    use = frame.gpu_use
+    users = len({(pid, start) for pid, start in zip(use.pid, use.start_ticks, strict=True) if pid})
+    return energies + (f"; {users} processes on {len({*use.index})} GPUs" if len(use) else "")
+
+
+def _energy(frame: Energy) -> str:
+    books = frame.zones
+    ways = [f", by {share_by}" if share_by else "" for share_by in books.share_by or [""] * len(books)]
+    accounts = _list(
+        f"{books.zone[row]}/{books.index[row]} {books.measured_uj[row] / _UJ_PER_J:.6f} J "
+        f"(idle {books.idle_uj[row] / _UJ_PER_J:.6f}{ways[row]})"
+        for row in range(len(books))
+    )
+    # A container has a row for each virtual machine in it; one that has ended is none any more.
+    containers = len({*frame.containers.container_id} - {"terminated"})
+    vms = _vms(frame.containers.vm_id)
+    return f"{accounts}; {containers} containers{vms}, {len(frame.processes)} processes"
+
+
+def _vms(*columns: Sequence[str]) -> str:
+    """How many virtual machines these columns name; nothing where there is none."""
+    count = len(set().union(*columns) - {""})
+    return f", {count} virtual machines" if count else ""
 
 
 def _list(parts: Iterator[str]) -> str:

@@ -13,7 +13,10 @@ COMMANDS = {
     "up": "run all five services and keep them running",
     "down": "stop them and remove whatever a crash left",
     "tap": "watch the frames they send each other",
+    "record": "keep the frames that the calculator is sent in a file",
+    "replay": "run the calculator and the exporter on such a file",
     "health": "tell whether a service is alive, by the age of its last frame",
+    "selftest": "measure a simulated machine whose truth is known, and say how far off it is",
 }
 _SERVICE_TEXTS = {
     "probe": "what every process and cgroup did (eBPF)",

@@ -9,4 +9,6 @@ shared.py   the mapped two-slot file
 rundir.py   WATTLINE_RUN: directories, owners, locks
 order.py    gaps, repeats and order in a stream of frames
 bus.py      publish and subscribe (the only user of ZeroMQ)
+recording.py  a file of frames as they arrived
+recorded.py   its frames as a subscriber would have been given them
 """

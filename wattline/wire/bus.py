@@ -84,10 +84,17 @@ class Publisher:
 
 def read_last(directory: ServiceDirectory) -> AnyFrame | None:
     """The last frame a service published, though it may be dead; None if there is none to trust."""
+    last = _read_last(directory)
+    return last[1] if last is not None else None
+
+
+def _read_last(directory: ServiceDirectory) -> tuple[bytes, AnyFrame] | None:
+    """(the payload, the frame in it)."""
     try:
         if directory.distrust() is not None:
             return None
-        return decode(shared.read(directory.last))
+        payload = shared.read(directory.last)
+        return payload, decode(payload)
     except (Retry, FileNotFoundError, PermissionError, shared.Damaged, FrameError):
         return None
 
@@ -105,14 +112,25 @@ class Subscriber:
     Whoever publishes a topic may start, die and return at any time.
     """
 
-    def __init__(self, run: Path, topics: Iterable[str], wakeup_descriptor: int | None = None) -> None:
-        """`wakeup_descriptor`: a descriptor that ends a poll when it is readable."""
+    def __init__(
+        self,
+        run: Path,
+        topics: Iterable[str],
+        wakeup_descriptor: int | None = None,
+        *,
+        frames_held_max: int = HIGH_WATER_MARK,
+    ) -> None:
+        """`wakeup_descriptor`: a descriptor that ends a poll when it is readable.
+
+        `frames_held_max`: so many frames of each publisher wait for us before more are dropped.
+        """
         self._topics = frozenset(topics)
+        self._frames_held_max = frames_held_max
         services = {PRODUCER_OF_TOPIC[topic] for topic in self._topics if topic in PRODUCER_OF_TOPIC}
         if "status" in self._topics:
             services.update(SERVICES)
         self._waiting = {service: ServiceDirectory(run, service) for service in sorted(services)}
-        self._catch_up: list[AnyFrame] = []
+        self._catch_up: list[tuple[bytes, AnyFrame]] = []
         self._messages: deque[list[bytes]] = deque()  # taken from the socket, not looked at yet
         self._order = StreamOrder()
         self._poller = zmq.Poller()
@@ -129,7 +147,7 @@ class Subscriber:
     def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         """(the SUB socket, the monitor of its connections)."""
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-        socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+        socket.setsockopt(zmq.RCVHWM, self._frames_held_max)
         socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
         socket.setsockopt(zmq.LINGER, 0)
         for topic in self._topics:
@@ -160,8 +178,8 @@ class Subscriber:
             self.distrusted.pop(service, None)
             socket.connect(endpoint(str(directory.socket)))
             del self._waiting[service]
-            last = read_last(directory)
-            if last is not None and last.topic in self._topics:
+            last = _read_last(directory)
+            if last is not None and last[1].topic in self._topics:
                 self._catch_up.append(last)
 
     def poll(self, timeout_ms: int) -> None:
@@ -178,10 +196,20 @@ class Subscriber:
         as lost): frames are cumulative, so who is behind gains by it. `status` has many publishers and is
         given whole.
         """
-        while self._catch_up:
-            frame = self._catch_up.pop(0)
-            if self._order.admit(frame):
+        for _payload, frame, is_new in self._arrived(newest_only=newest_only):
+            if is_new:
                 yield frame
+
+    def receive_raw(self) -> Iterator[tuple[bytes, AnyFrame]]:
+        """(payload as it came, the frame in it) of every frame that has arrived by now, repeats included."""
+        for payload, frame, _is_new in self._arrived(newest_only=False):
+            yield payload, frame
+
+    def _arrived(self, *, newest_only: bool) -> Iterator[tuple[bytes, AnyFrame, bool]]:
+        """(payload, frame, whether it is in order and no repeat)."""
+        while self._catch_up:
+            payload, frame = self._catch_up.pop(0)
+            yield payload, frame, self._order.admit(frame)
         self._take_messages()
         while self._messages:
             parts = self._messages.popleft()
@@ -192,13 +220,12 @@ class Subscriber:
             ):
                 continue
             try:
-                decoded = _decode_message(parts)
+                frame = _decode_message(parts)
             except FrameError as error:
                 self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
                 self.refusals[error.reason] = str(error)
                 continue
-            if self._order.admit(decoded):
-                yield decoded
+            yield parts[1], frame, self._order.admit(frame)
 
     def _take_messages(self) -> None:
         # Bounded: a publisher faster than we are must not keep us here for ever.

@@ -231,32 +231,58 @@ class PowerZones(Table, kw_only=True):
     gaps: U32
 
 
+class GpuUse(Table, kw_only=True):
+    """How long each process has kept each GPU busy; cumulative, at the instant of that GPU's own reading.
+
+    `index` as in the zone "gpu". The row with pid 0 has what processes used that are no longer listed.
+    """
+
+    index: list[str]
+    pid: U32
+    start_ticks: U64
+    busy_ns: U64
+
+
+def _no_gpu_use() -> GpuUse:
+    return GpuUse(index=[], pid=U32(), start_ticks=U64(), busy_ns=U64())
+
+
 class Power(Frame, kw_only=True, tag_field="topic", tag="power"):
-    """Energy of every zone."""
+    """Energy of every zone, and who used the GPUs."""
 
     topic = "power"
 
     zones: PowerZones
+    gpu_use: GpuUse = field(default_factory=_no_gpu_use)
     sources: list[SourceState] = field(default_factory=list)
 
 
 class MetadataCgroups(Table, kw_only=True):
-    """Who each cgroup is. Without a container the last three are empty."""
+    """Who each cgroup is. Without a container, container_id, runtime and pod_uid are empty.
+
+    `vm_id` names the virtual machine that runs in it. `cpu_request_m` is how much CPU its container was
+    promised, in thousandths of a CPU; 0 if nothing was.
+    """
+
+    optional = frozenset({"vm_id", "cpu_request_m"})
 
     cgroup_id: U64
     path: list[str]
     container_id: list[str]
     runtime: list[str]
     pod_uid: list[str]
+    vm_id: list[str] = field(default_factory=list)
+    cpu_request_m: U32 = field(default_factory=U32)
 
 
 class MetadataProcesses(Table, kw_only=True):
     """Who each process is; `kernel` is 1 for a kernel thread.
 
-    The last three are its own container, known from itself where its cgroup tells none (cgroup v1).
+    container_id, runtime and pod_uid are its own container, known from itself where its cgroup tells none
+    (cgroup v1); `vm_id` likewise the virtual machine that it runs.
     """
 
-    optional = frozenset({"container_id", "runtime", "pod_uid"})
+    optional = frozenset({"container_id", "runtime", "pod_uid", "vm_id"})
 
     pid: U32
     start_ticks: U64
@@ -265,6 +291,7 @@ class MetadataProcesses(Table, kw_only=True):
     container_id: list[str] = field(default_factory=list)
     runtime: list[str] = field(default_factory=list)
     pod_uid: list[str] = field(default_factory=list)
+    vm_id: list[str] = field(default_factory=list)
 
 
 class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):
@@ -284,7 +311,28 @@ class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):
 
 
 class EnergyZones(Table, kw_only=True):
-    """The books per zone and source, in µJ up to `watermark_mono_ns`: measured = idle + dynamic."""
+    """The books per zone and source, in µJ up to `watermark_mono_ns`: measured = idle + dynamic.
+
+    And how far they can be trusted. `share_by` is what the last dynamic energy was shared by (cpu_time,
+    frequency, cycles, cache_misses, gpu_time or model), `model_error_ratio_ppm` how far the learned model was
+    off lately where there is one. `idle_method` is how the idle power came about (learned, provisional,
+    observed-min or fixed), `idle_doubt_uw` how far off it may be. `interpolation_uj` is the most by which the
+    energy up to the watermark may be off since no reading stands exactly there, `join_skew_ns` how far the
+    next reading is from it. `disagreement_uj`: how much more the zones within a platform meter have counted
+    than it has, in the zone `other`.
+    """
+
+    optional = frozenset(
+        {
+            "share_by",
+            "model_error_ratio_ppm",
+            "idle_method",
+            "idle_doubt_uw",
+            "interpolation_uj",
+            "join_skew_ns",
+            "disagreement_uj",
+        }
+    )
 
     zone: list[str]
     index: list[str]
@@ -297,6 +345,13 @@ class EnergyZones(Table, kw_only=True):
     idle_uj: U64
     idle_power_uw: U64
     gaps: U32
+    share_by: list[str] = field(default_factory=list)
+    model_error_ratio_ppm: U32 = field(default_factory=U32)
+    idle_method: list[str] = field(default_factory=list)
+    idle_doubt_uw: U64 = field(default_factory=U64)
+    interpolation_uj: U64 = field(default_factory=U64)
+    join_skew_ns: U64 = field(default_factory=U64)
+    disagreement_uj: U64 = field(default_factory=U64)
 
 
 class EnergyUnattributed(Table, kw_only=True):
@@ -309,8 +364,15 @@ class EnergyUnattributed(Table, kw_only=True):
 
 
 class EnergyContainers(Table, kw_only=True):
-    """Totals per container, with the share of its processes that are no longer listed ("departed")."""
+    """Totals per container, with the share of its processes that are no longer listed ("departed").
 
+    A container in which virtual machines run has a row for each of them and one for the rest. What ended
+    containers of a pod used is in a row whose container_id is "terminated"; that of ended pods and of
+    containers without one in such a row without pod_uid. So a pod is the sum of its rows, a virtual machine
+    that of its own, and the node that of all.
+    """
+
+    optional = frozenset({"vm_id"})
     column_lists = frozenset({"dynamic_uj", "idle_uj", "departed_dynamic_uj", "departed_idle_uj"})
 
     container_id: list[str]
@@ -322,6 +384,7 @@ class EnergyContainers(Table, kw_only=True):
     idle_uj: list[U64]
     departed_dynamic_uj: list[U64]
     departed_idle_uj: list[U64]
+    vm_id: list[str] = field(default_factory=list)
 
 
 class EnergyProcesses(Table, kw_only=True):
@@ -351,6 +414,7 @@ class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
     idle_policy: str
     activity_epoch: Natural
     activity_mono_ns: Natural  # usage totals hold up to here
+    activity_skew_ns: Natural = 0  # how far apart its rows were read
     zones: EnergyZones
     unattributed: EnergyUnattributed
     containers: EnergyContainers

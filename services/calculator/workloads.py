@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The workloads above single processes: containers, what runs outside of any, virtual machines, pods. Pure.
+
+The finest is a (container, pod, virtual machine); containers, pods and machines are sums of these. One that
+has ended keeps its account for a time. Then a machine is folded into its container, a container into
+`terminated` of its pod, and that of an ended pod into the node's: what a sum is made of may end, the sum
+never falls.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .accounts import Accounts
+from .columns import Ints
+
+SYSTEM, KERNEL, UNKNOWN = "system_processes", "kernel_processes", "unknown_processes"
+TERMINATED = "terminated"
+_FOR_EVER = (SYSTEM, KERNEL, UNKNOWN, TERMINATED)
+
+
+class Owner(NamedTuple):
+    """Whose something is. Without a container: one of the three that stand for what runs outside of any."""
+
+    container_id: str
+    runtime: str = ""
+    pod_uid: str = ""
+    vm_id: str = ""
+
+
+Identity = tuple[str, str, str]  # container id, pod uid, vm id
+
+
+@dataclass(eq=False)
+class Workload:
+    """One workload. Its account has what its departed processes used."""
+
+    container_id: str
+    pod_uid: str
+    vm_id: str
+    runtime: str
+    number: int
+    account: int
+    last_seen_ns: int
+    cpu_request_m: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        """What tells it from others."""
+        return (self.container_id, self.pod_uid, self.vm_id)
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is never folded into another: what has no parent."""
+        return self.container_id in _FOR_EVER and not self.pod_uid and not self.vm_id
+
+
+class Workloads:
+    """All workloads. Numbers of those that are gone are given again."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self.by_identity: dict[Identity, Workload] = {}
+        self.by_number: list[Workload | None] = []
+
+    def __len__(self) -> int:
+        return len(self.by_identity)
+
+    def get(self, number: int) -> Workload:
+        """The workload with that number."""
+        workload = self.by_number[number]
+        assert workload is not None
+        return workload
+
+    def workload(self, owner: Owner, now_ns: int) -> Workload:
+        """The workload of an owner, opened if it is new."""
+        identity = (owner.container_id, owner.pod_uid, owner.vm_id)
+        found = self.by_identity.get(identity)
+        if found is None:
+            found = self.add(
+                Workload(*identity, owner.runtime, self._number(), self._accounts.open(), now_ns)
+            )
+        return found
+
+    def add(self, workload: Workload) -> Workload:
+        """Take one that has its number already."""
+        self.by_number.extend([None] * (workload.number + 1 - len(self.by_number)))
+        self.by_number[workload.number] = workload
+        self.by_identity[workload.identity] = workload
+        return workload
+
+    def _number(self) -> int:
+        return self.by_number.index(None) if None in self.by_number else len(self.by_number)
+
+    def accounts(self) -> Ints:
+        """By number, the workload's own account; 0 where there is none."""
+        return np.array([0 if one is None else one.account for one in self.by_number], np.int64)
+
+    def order(self, capacity: int) -> Ints:
+        """By account, a workload's place in the canonical order: by name, whenever it appeared."""
+        places = np.zeros(capacity, np.int64)
+        for place, identity in enumerate(sorted(self.by_identity)):
+            places[self.by_identity[identity].account] = place
+        return places
+
+    def fold_ended(self, now_ns: int, keep_ns: int) -> None:
+        """Fold those not seen for longer than `keep_ns` into what they are part of."""
+
+        def has_ended(workload: Workload) -> bool:
+            return now_ns - workload.last_seen_ns > keep_ns and not workload.stays
+
+        # Machines first: their containers then live on with what they were given.
+        ended = filter(has_ended, list(self.by_identity.values()))
+        for one in sorted(ended, key=lambda one: (not one.vm_id, one.identity)):
+            if has_ended(one) and (parent := self._parent(one)) is not None:
+                self._fold(one, self.workload(parent, now_ns), now_ns)
+
+    def _parent(self, workload: Workload) -> Owner | None:
+        """Where an ended workload goes; None: nowhere yet."""
+        if workload.vm_id:
+            return Owner(workload.container_id, workload.runtime, workload.pod_uid)
+        if workload.container_id != TERMINATED:
+            return Owner(TERMINATED, "", workload.pod_uid)
+        is_alone = not any(
+            one.pod_uid == workload.pod_uid and one is not workload for one in self.by_identity.values()
+        )
+        return Owner(TERMINATED) if is_alone else None
+
+    def _fold(self, workload: Workload, heir: Workload, now_ns: int) -> None:
+        heir.last_seen_ns = now_ns
+        self._accounts.close_onto(workload.account, heir.account)
+        self.by_number[workload.number] = None
+        del self.by_identity[workload.identity]

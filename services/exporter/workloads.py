@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which virtual machine, and which pod, each row of a frame's containers belongs to. Pure.
+
+A container has a row for each virtual machine in it and one for the rest; what has ended is in rows of its
+own. So a level's series are sums over rows, and rows with equal labels are one series.
+"""
+
+from collections.abc import Sequence
+
+from wattline.wire.frames import EnergyContainers
+
+from .exposition import Rows, label_text
+
+TERMINATED = "terminated"  # container id of the rows that have what ended containers used
+
+
+def vm_ids(containers: EnergyContainers) -> Sequence[str]:
+    """The virtual machine of each row; empty where there is none, or where nobody was asked."""
+    return containers.vm_id or [""] * len(containers)
+
+
+def rows_by_vm(containers: EnergyContainers) -> Rows:
+    """A series per virtual machine, by Kepler's label."""
+    return _labelled("vm_id", vm_ids(containers))
+
+
+def rows_by_pod(containers: EnergyContainers) -> Rows:
+    """A series per pod, with what its ended containers used: so it does not fall when one of them ends."""
+    return _labelled("pod_uid", containers.pod_uid)
+
+
+def _labelled(name: str, values: Sequence[str]) -> Rows:
+    """Rows by one label; those in which it is empty are in no series."""
+    return Rows([label_text({name: value}) if value else "" for value in values], [*map(bool, values)])

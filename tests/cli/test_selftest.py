@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`wattline selftest` as its user meets it."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from wattline.cgroup2 import whole_mount
+from wattline.cli import selftest
+from wattline.errors import Fatal
+from wattline.selftest import needs
+
+COMMAND = [sys.executable, "-m", "wattline.cli", "selftest"]
+
+
+def traces():
+    """What a self-test makes on a machine, by path."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    cgroup2 = whole_mount(Path("/proc"))
+    return {
+        *(line.split()[1] for line in mounts if line.startswith("simulated_rapl")),
+        *map(str, cgroup2.glob("docker/*/")),
+        *map(str, cgroup2.glob("wattline-selftest-*")),
+        *map(str, Path("/dev/shm").glob("wl-selftest-*")),  # noqa: S108 looked at only
+        *map(str, Path("/sys/fs/bpf").glob("wl-selftest-*")),
+        *map(str, Path(tempfile.gettempdir()).glob("wattline-selftest-*")),
+    }
+
+
+def test_times_and_shares_as_typed():
+    """What --for and --cpu-shares take."""
+    assert [selftest.seconds(text) for text in ("20", "20s", "1.5m")] == [20, 20, 90]
+    assert selftest.shares("10,30,60") == [0.1, 0.3, 0.6]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--for", "0s"], ["--for", "1h"], ["--cpu-shares", "10,,"], ["--cpu-shares", "120"]]
+)
+def test_what_makes_no_sense_is_a_wrong_flag(arguments, capsys):
+    """Exit code 2, and what was expected."""
+    with pytest.raises(SystemExit) as ended:
+        selftest.main(arguments)
+    assert ended.value.code == Fatal.USAGE
+    assert "expected" in capsys.readouterr().err
+
+
+def test_without_fuse_one_error_names_all_that_is_missing(monkeypatch):
+    """/dev/fuse, fuse3, libfuse2 and fusepy, each with its cure."""
+    monkeypatch.setattr(needs.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(needs.ctypes.util, "find_library", lambda _name: None)
+    with pytest.raises(Fatal) as failed:
+        needs.require_fuse()
+    message = str(failed.value)
+    missing = message.partition("missing:")[2]
+    assert all(name in message for name in ("/dev/fuse", "fuse3", "libfuse2", "fusepy"))
+    assert "apt install fuse3" in missing
+    assert "apt install libfuse2" in missing
+    assert "fusepy" not in missing
+
+
+def test_without_root_it_says_so(monkeypatch):
+    """Exit code 77."""
+    monkeypatch.setattr(selftest.os, "geteuid", lambda: 1000)
+    with pytest.raises(Fatal, match="expected root") as failed:
+        selftest.main([])
+    assert failed.value.exit_code == Fatal.PERMISSION
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+def test_wattline_measures_a_known_machine():
+    """Shares, idle power and books are right, said so line by line; nothing stays behind."""
+    before = traces()
+    result = subprocess.run([*COMMAND, "--for", "20s"], capture_output=True, text=True, timeout=280)
+    print(result.stdout, result.stderr)
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "PASS"
+    assert sum(line.endswith("PASS") for line in lines) == 2 * 4 + 3 + 3 + 1 + 1
+    assert traces() == before
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("after_s", [0.5, 4, 12])
+def test_ctrl_c_leaves_nothing(after_s):
+    """Whenever it comes: no mount, cgroup, process, pin or directory."""
+    before = traces()
+    process = subprocess.Popen(
+        [*COMMAND, "--for", "60s"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    output, _ = process.communicate(timeout=60)
+    print(output)
+    assert process.returncode == 1
+    assert traces() == before

@@ -159,7 +159,7 @@ def measure(processes, directory, policy):
             call()
             parts[part].append((time.perf_counter() - begun) * 1e3)
 
-        timed("take", lambda frame=frame: state.take_activity(frame, known, rules))
+        timed("take", lambda frame=frame: state.take_activity(frame, known))
         timed("attribute", lambda reading=reading: (state.take_power(reading, rules), state.attribute(rules)))
         timed("ledger", lambda: ledger.commit(state))
         timed("tables", lambda: energy_tables(state, rules))

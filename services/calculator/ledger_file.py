@@ -8,7 +8,7 @@ from wattline.wire import shared
 from wattline.wire.codec import FrameError, pack, unpack
 
 from .ledger_read import from_document
-from .ledger_tables import LEDGER_SCHEMA, LedgerDocument
+from .ledger_tables import LEDGER_SCHEMA, LedgerDocument, LedgerHeader
 from .ledger_write import to_document
 from .state import State
 
@@ -27,9 +27,9 @@ class LedgerFile:
     def recover(self, say: Say) -> State | None:
         """The newest committed state; None if there is none to go on from.
 
-        A torn slot falls back to the other. A ledger that is whole but wrong (of another boot, node or
-        version, or with books that don't close) is moved aside and told through `say`: never trusted, never
-        fatal.
+        A torn slot falls back to the other. A ledger that was damaged later, or is whole but wrong (of
+        another boot, node or version, or with books that don't close) is moved aside and told through `say`:
+        never trusted, never fatal.
         """
         try:
             return self._read()
@@ -53,12 +53,13 @@ class LedgerFile:
             self._writer.close()
 
     def _read(self) -> State:
-        document = unpack(shared.read(self._path), LedgerDocument)
+        payload = shared.read_committed(self._path)
+        header = unpack(payload, LedgerHeader)
         for what, expected, got in (
-            ("schema", LEDGER_SCHEMA, document.ledger_schema),
-            ("node", self._node, document.node),
-            ("boot", self._boot_id, document.boot_id),
+            ("schema", LEDGER_SCHEMA, header.ledger_schema),
+            ("node", self._node, header.node),
+            ("boot", self._boot_id, header.boot_id),
         ):
             if expected != got:
                 raise ValueError(f"its {what} is {got!r}, expected {expected!r}")
-        return from_document(document)
+        return from_document(unpack(payload, LedgerDocument))

@@ -53,6 +53,7 @@ def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
                 table.epoch[number],
                 table.watermark_ns[number],
                 table.attributed_uj[number],
+                [(table.pending_ns[number], table.pending_uj[number])] if table.pending_ns[number] else [],
                 gaps=table.meter_gaps[number],
                 read_ns=table.read_ns[number],
                 read_uj=table.read_uj[number],

@@ -16,7 +16,8 @@ NO_ROW = 0xFFFF_FFFF
 class ZonesTable(Table, kw_only=True):
     """Each zone's meter and totals; the order is that of its column everywhere.
 
-    `least_use_ppm` is one more than the figure, 0 where there is none.
+    `pending_*` is the newest reading beyond the watermark, 0 if there is none; `least_use_ppm` one more than
+    the figure, 0 if there is none.
     """
 
     zone: list[str]
@@ -31,6 +32,8 @@ class ZonesTable(Table, kw_only=True):
     attributed_uj: U64
     read_ns: U64
     read_uj: U64
+    pending_ns: U64
+    pending_uj: U64
     meter_gaps: U32
     gaps: U32
     measured_uj: U64
@@ -182,12 +185,17 @@ class CurvesTable(Table, kw_only=True):
     energy_uj: U64
 
 
-class LedgerDocument(Struct, kw_only=True):
-    """Everything, as columns. `models`: per zone the numbers of its power model, none where it has none."""
+class LedgerHeader(Struct, kw_only=True):
+    """Whose ledger it is: read first, since another version's may have other tables."""
 
     ledger_schema: int
-    node: str
-    boot_id: str
+    node: str = ""
+    boot_id: str = ""
+
+
+class LedgerDocument(LedgerHeader, kw_only=True):
+    """Everything, as columns. `models`: per zone the numbers of its power model, none where it has none."""
+
     epoch: int
     usage_epoch: int
     usage_mono_ns: int

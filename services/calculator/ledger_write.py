@@ -96,6 +96,8 @@ def _zones_table(zones: list[Zone]) -> ZonesTable:
         attributed_uj=U64(zone.meter.attributed_uj for zone in zones),
         read_ns=U64(zone.meter.read_ns for zone in zones),
         read_uj=U64(zone.meter.read_uj for zone in zones),
+        pending_ns=U64(zone.meter.points[-1][0] if zone.meter.points else 0 for zone in zones),
+        pending_uj=U64(zone.meter.points[-1][1] if zone.meter.points else 0 for zone in zones),
         meter_gaps=U32(zone.meter.gaps for zone in zones),
         gaps=U32(zone.gaps for zone in zones),
         measured_uj=U64(zone.measured_uj for zone in zones),

@@ -71,7 +71,7 @@ class CalculatorStage:
     def _advance(self) -> None:
         while self._waiting and self._is_named(*self._waiting[0]):
             try:
-                self._state.take_activity(self._waiting.popleft()[1], self._names, self._rules)
+                self._state.take_activity(self._waiting.popleft()[1], self._names)
             except ImpossibleError as error:
                 self._runtime.count("impossible_activity", error)
         if self._state.attribute(self._rules):
@@ -86,6 +86,7 @@ class CalculatorStage:
 
     def _publish(self) -> None:
         """Commit first: what the world has seen must never be taken back."""
+        self._state.fold_ended(self._rules)
         self._ledger.commit(self._state)
         # Above the last one's, also where time stands still between the frames of a replay.
         self._published_ns = max(self._runtime.now_ns(), self._published_ns + 1)

@@ -68,6 +68,11 @@ class Meter:
         self.points = thinned([*self.points, (mono_ns, energy_uj)])
         return True
 
+    @property
+    def newest_ns(self) -> int:
+        """Time of the newest reading, or of the watermark if there is none beyond it."""
+        return self.points[-1][0] if self.points else self.watermark_ns
+
     def take_until(self, mono_ns: int) -> int:
         """Energy from the watermark to a time up to the newest reading, which becomes the watermark."""
         curve = [(self.watermark_ns, self.attributed_uj), *self.points]

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 FEATURES = ("cpu_time", "cycles", "instructions", "cache_misses")
 # So that all rates are of the order of one: a CPU's second, a thousand million events, a million misses.
 _SCALES = np.array([1e9, 1e9, 1e9, 1e6])
-_TERMS = len(FEATURES) + 1  # and the constant
+_CPU_TIME, _CYCLES, _CONSTANT = 0, 1, len(FEATURES)
+_TERMS = len(FEATURES) + 1
 _HALF_LIFE_S = 600.0
 _ERROR_HALF_LIFE_S = 60.0
 # Windows seen before a model is believed.
 _LEARNED_S = 30.0
-# It is believed while it foretells each next window better than CPU time alone, and within this much.
+# It is believed while it foretells each next window better than plain shares do, and within this much.
 _ERROR_RATIO_MAX = 0.2
 _RIDGE = 1e-6
 _TINY = 1e-12  # of weights and slopes that are of the order of one
@@ -30,9 +31,8 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class Fit:
-    """Least squares with forgetting on some of the terms, and how well it foretold each window."""
+    """Least squares with forgetting, and how well it foretold each window."""
 
-    terms: tuple[int, ...]
     gram: Floats = field(default_factory=lambda: np.zeros((_TERMS, _TERMS)))
     moment: Floats = field(default_factory=lambda: np.zeros(_TERMS))
     error_w: float = 0.0  # mean absolute error lately
@@ -50,25 +50,25 @@ class Fit:
         self.moment = np.array(numbers[1 + square : 1 + square + _TERMS])
         self.weights = np.array(numbers[1 + square + _TERMS :])
 
-    def take(self, rates: Floats, power_w: float, time_s: float) -> None:
-        """Learn from one window, having first foretold it."""
+    def take(self, rates: Floats, power_w: float, time_s: float, terms: tuple[int, ...]) -> None:
+        """Learn from one window by some of the terms, having first foretold it."""
         miss_w = abs(float(self.weights @ rates) - power_w)
         fade = 0.5 ** (time_s / _ERROR_HALF_LIFE_S)
         self.error_w = self.error_w * fade + miss_w * (1 - fade)
         keep = 0.5 ** (time_s / _HALF_LIFE_S)
         self.gram = self.gram * keep + np.outer(rates, rates) * time_s
         self.moment = self.moment * keep + rates * power_w * time_s
-        self.weights = _non_negative(self.gram, self.moment, self.terms)
+        self.weights = _non_negative(self.gram, self.moment, terms)
 
 
 @dataclass
 class PowerModel:
-    """One zone's model, beside one by CPU time alone to measure it by."""
+    """One zone's model, beside one by what plain shares go by, to measure it by."""
 
     seen_s: float = 0.0
     mean_w: float = 0.0
-    full: Fit = field(default_factory=lambda: Fit(tuple(range(_TERMS))))
-    plain: Fit = field(default_factory=lambda: Fit((0, _TERMS - 1)))
+    full: Fit = field(default_factory=Fit)
+    plain: Fit = field(default_factory=Fit)
 
     def to_floats(self) -> list[float]:
         """What it has learned, as numbers; none if it has seen nothing."""
@@ -99,8 +99,9 @@ class PowerModel:
         fade = 0.5 ** (time_s / _ERROR_HALF_LIFE_S)
         self.mean_w = self.mean_w * fade + power_w * (1 - fade)
         self.seen_s += time_s
-        for fit in (self.full, self.plain):
-            fit.take(rates, power_w, time_s)
+        plainly = _CYCLES if amounts[_CYCLES] else _CPU_TIME
+        self.full.take(rates, power_w, time_s, tuple(range(_TERMS)))
+        self.plain.take(rates, power_w, time_s, (plainly, _CONSTANT))
 
     @property
     def error_ratio(self) -> float:

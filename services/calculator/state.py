@@ -42,7 +42,7 @@ class State:
         self.rows = Rows(self.accounts, self.workloads)
         self.zones = Zones(self.accounts)
 
-    def take_activity(self, activity: Activity, names: Names, rules: Rules) -> None:
+    def take_activity(self, activity: Activity, names: Names) -> None:
         """Book the CPU time of a frame; its energy follows when the meters have covered it.
 
         Raises ImpossibleError for numbers that no machine can have reached, before anything is changed.
@@ -57,7 +57,6 @@ class State:
         self._see(located, window, activity.mono_ns)
         for workload in self.workloads.by_identity.values():
             workload.cpu_request_m = names.cpu_request_m.get(workload.container_id, 0)
-        self.workloads.fold_ended(activity.mono_ns, rules.terminated_keep_ns)
         self.rows.widen()
         self.timeline.add(window)
 
@@ -84,6 +83,14 @@ class State:
         pending = [self.timeline, *self.gpu_timelines.values()]
         self.accounts.reuse_closed(window.accounts for timeline in pending for window in timeline.windows)
         return advanced
+
+    def fold_ended(self, rules: Rules) -> None:
+        """Fold workloads that ended long ago. To be done right before the books are shown.
+
+        Else one that comes back might be seen with less than before, and never without.
+        """
+        self.workloads.fold_ended(self.usage.mono_ns, rules.terminated_keep_ns)
+        self.rows.widen()
 
     def order(self) -> Ints:
         """By account, its place in the canonical order: workloads by name, then processes by pid."""

@@ -30,6 +30,7 @@ class Owner(NamedTuple):
 
 
 Identity = tuple[str, str, str]  # container id, pod uid, vm id
+Name = tuple[str, ...]
 
 
 @dataclass(eq=False)
@@ -49,6 +50,13 @@ class Workload:
     def identity(self) -> Identity:
         """What tells it from others."""
         return (self.container_id, self.pod_uid, self.vm_id)
+
+    @property
+    def together(self) -> Name:
+        """The container that it is a part of; of those outside of any, its machine."""
+        if self.container_id in _FOR_EVER:
+            return (self.container_id, self.pod_uid, self.vm_id)
+        return (self.container_id,)
 
     @property
     def stays(self) -> bool:
@@ -105,16 +113,35 @@ class Workloads:
         return places
 
     def fold_ended(self, now_ns: int, keep_ns: int) -> None:
-        """Fold those not seen for longer than `keep_ns` into what they are part of."""
+        """Fold those not seen for longer than `keep_ns` into what they are part of.
 
-        def has_ended(workload: Workload) -> bool:
-            return now_ns - workload.last_seen_ns > keep_ns and not workload.stays
+        All that make up one container, or one machine, go together: neither may fall while it is shown.
+        """
+        seen_ns = self._seen_together_ns()
+
+        def has_ended(one: Workload) -> bool:
+            return now_ns - seen_ns.get(one.together, one.last_seen_ns) > keep_ns and not one.stays
 
         # Machines first: their containers then live on with what they were given.
         ended = filter(has_ended, list(self.by_identity.values()))
         for one in sorted(ended, key=lambda one: (not one.vm_id, one.identity)):
-            if has_ended(one) and (parent := self._parent(one)) is not None:
-                self._fold(one, self.workload(parent, now_ns), now_ns)
+            if (one.vm_id or has_ended(one)) and (parent := self._parent(one)) is not None:
+                heir = self.workload(parent, now_ns)
+                self._fold(one, heir, now_ns)
+                seen_ns[heir.together] = now_ns
+
+    def _seen_together_ns(self) -> dict[Name, int]:
+        """When any of those was last seen that make up one container; or one machine outside of any."""
+        seen_ns: dict[Name, int] = {}
+        for one in self.by_identity.values():
+            seen_ns[one.together] = max(one.last_seen_ns, seen_ns.get(one.together, 0))
+        of_machines: dict[str, int] = {}
+        for one in self.by_identity.values():
+            if one.vm_id:
+                of_machines[one.vm_id] = max(seen_ns[one.together], of_machines.get(one.vm_id, 0))
+        for one in self.by_identity.values():
+            seen_ns[one.together] = max(seen_ns[one.together], of_machines.get(one.vm_id, 0))
+        return seen_ns
 
     def _parent(self, workload: Workload) -> Owner | None:
         """Where an ended workload goes; None: nowhere yet."""

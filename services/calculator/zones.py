@@ -68,6 +68,7 @@ class Zones:
     accounts: Accounts
     zones: dict[ZoneName, Zone] = field(default_factory=dict)
     partition: Partition = field(default_factory=Partition)
+    _has_booked: bool = False  # energy of a gap, while reading
 
     def read(self, power: Power, rules: Rules) -> int:
         """Take the readings of a frame; how many were refused because energy fell."""
@@ -111,14 +112,14 @@ class Zones:
         meter = zone.meter
         if epoch != meter.epoch and meter.points:
             _book_unwatched(zone, meter.points[-1][0], POWER_GAP, self.accounts, rules)
-        newest_ns = meter.points[-1][0] if meter.points else meter.watermark_ns
+            self._has_booked = True
         if energy_uj >= _ENERGY_UJ_MAX:
             return False
-        return meter.read(epoch, mono_ns, energy_uj) or mono_ns <= newest_ns
+        return meter.read(epoch, mono_ns, energy_uj) or mono_ns <= meter.newest_ns
 
     def attribute(self, timelines: "Timelines", members: MembersNow, rules: Rules) -> bool:
         """Advance every zone as far as its meter and the activity reach; whether any did."""
-        advanced = False
+        advanced, self._has_booked = self._has_booked, False
         for zone in self.zones.values():
             timeline = timelines.of(zone.name)
             # One reading at a time: each closes the window of its own meter.

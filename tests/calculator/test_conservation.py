@@ -56,7 +56,7 @@ class Run:
         if step["activity"] != "lost":
             frame = self.world.activity()
             for _time in range(2 if step["activity"] == "repeated" else 1):
-                self.state.take_activity(frame, self.names, self.rules)
+                self.state.take_activity(frame, self.names)
         self.read_meters(step["power"])
         for process in step["ends"]:
             self.world.end(process)
@@ -231,7 +231,7 @@ def test_a_slow_meter_delays_nobody_and_covers_its_own_window():
     names.take_metadata(world.metadata(CGROUPS))
     for tick in range(1, 21):
         world.run(1, {PROCESSES[3]: 0.5 if tick <= 10 else 0.0, PROCESSES[9]: 0.5})
-        state.take_activity(world.activity(), names, run.rules)
+        state.take_activity(world.activity(), names)
         state.take_power(world.power(("package", "dram") if tick % 10 == 0 else ("package",)), run.rules)
         state.attribute(run.rules)
         fast = state.zones.zones["package", "0", "rapl-sysfs"]
@@ -271,7 +271,7 @@ def test_what_was_read_before_a_new_power_epoch_is_not_lost():
     names.take_metadata(world.metadata(CGROUPS))
     for _tick in range(2):
         world.run(1, {PROCESSES[3]: 0.5})
-        state.take_activity(world.activity(), names, run.rules)
+        state.take_activity(world.activity(), names)
         state.take_power(world.power(), run.rules)
         state.attribute(run.rules)
     for _tick in range(5):  # the probe is away
@@ -281,7 +281,7 @@ def test_what_was_read_before_a_new_power_epoch_is_not_lost():
     world.power_epoch, world.energy_uj = world.now_ns, 0
     for _tick in range(2):
         world.run(1, {PROCESSES[3]: 0.5})
-        state.take_activity(world.activity(), names, run.rules)
+        state.take_activity(world.activity(), names)
         state.take_power(world.power(), run.rules)
         state.attribute(run.rules)
     zone = state.zones.zones["package", "0", "rapl-sysfs"]
@@ -296,12 +296,12 @@ def test_a_silent_zone_does_not_keep_every_process_in_mind():
     names, world, state = run.names, run.world, run.state
     names.take_metadata(world.metadata(CGROUPS))
     world.run(1, {PROCESSES[3]: 0.5})
-    state.take_activity(world.activity(), names, run.rules)
+    state.take_activity(world.activity(), names)
     state.take_power(world.power(("package", "dram")), run.rules)
     for number in range(400):
         short = (2, 1000 + number, 7)
         world.run(1, {PROCESSES[3]: 0.1, short: 0.1})
-        state.take_activity(world.activity(), names, run.rules)
+        state.take_activity(world.activity(), names)
         state.take_power(world.power(), run.rules)
         state.attribute(run.rules)
         world.end(short)

@@ -25,7 +25,7 @@ def busy_state():
     names.take_metadata(world.metadata((2, 4)))
     for tick in range(5):
         world.run(1, {A: 0.3, B: 0.2})
-        state.take_activity(world.activity(), names, RULES)
+        state.take_activity(world.activity(), names)
         if tick == 2:
             world.end(B)
         if tick < 4:
@@ -78,18 +78,6 @@ def test_a_foreign_ledger_is_set_aside(ledger_path, node, boot, word):
     assert f"its {word} is" in said[0]
     assert not ledger_path.exists()
     assert ledger_path.with_name("ledger.refused").exists()
-
-
-def test_a_torn_newest_slot_falls_back_to_the_older(ledger_path):
-    """If the newest slot is damaged, the state before it is recovered."""
-    newest = shared.slots(ledger_path)[0][1]
-    whole = bytearray(ledger_path.read_bytes())
-    at = whole.rindex(newest)
-    whole[at + 100] ^= 1
-    ledger_path.write_bytes(bytes(whole))
-    state = LedgerFile(ledger_path, "node-1", "boot-1").recover(pytest.fail)
-    assert state is not None
-    assert state.epoch == 1
 
 
 def test_books_that_do_not_close_are_set_aside(tmp_path):

@@ -95,6 +95,7 @@ def test_an_hour_replayed_twice_is_the_same_to_the_byte(tmp_path, run_directory)
     assert ledgers[0] == ledgers[1]
     assert metrics[0] == metrics[1]
     series = read(metrics[0].encode())
+    assert not [one.name for one in series if one.name.startswith(("wattline_stage_", "wattline_exporter_"))]
     check_books(series)
     frames = [decode(payload) for payload in payloads(recording)]
     (first, last) = (next(f for f in order if f.topic == "power") for order in (frames, reversed(frames)))

@@ -4,8 +4,8 @@
 import time
 from pathlib import Path
 
-from services.calculator.books import SYSTEM, Books
 from services.calculator.names import Names
+from services.calculator.workloads import SYSTEM
 from tests.machine.cgroup1_container import Cgroup1Container
 from tests.machine.container import Container
 
@@ -25,7 +25,7 @@ def owner_of(answer, key):
     """Whose account the calculator gives a row's use to."""
     names = Names()
     names.take_metadata(answer)
-    return names.container_of(key, Books())
+    return names.owner(*key, is_kernel=False)
 
 
 def test_a_container_of_cgroup1_is_told_by_its_processes(tmp_path):

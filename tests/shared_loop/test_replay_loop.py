@@ -12,6 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from wattline.log import Log
+from wattline.service import Runtime
+from wattline.settings import CommonSettings
 from wattline.wire.bus import read_last
 from wattline.wire.codec import decode, encode
 from wattline.wire.recording import RecordingWriter
@@ -19,7 +22,8 @@ from wattline.wire.rundir import ServiceDirectory
 
 from . import tiny_stage
 
-_ACTIVITY = decode((Path(__file__).parents[1] / "wire/fixtures/valid/activity_full.frame").read_bytes())
+_FIXTURES = Path(__file__).parents[1] / "wire/fixtures/valid"
+_ACTIVITY = decode((_FIXTURES / "activity_full.frame").read_bytes())
 _PATIENCE_S = 20.0
 _S = 1_000_000_000
 _BEGUN_NS = 5000 * _S + 1
@@ -147,6 +151,31 @@ def test_damage_ends_it(start, recording):
     assert re.search(r"fatal cause=.* is damaged: at byte \d+", log)
     assert 0 < log.count(" frame topic=activity ") < 40
     assert " closed" in log
+
+
+def test_the_time_of_frames_is_that_of_one_boots_streams(run_directory):
+    """It begins with the first frame and never goes back; statuses and other boots don't change it."""
+
+    def frame(of, mono_ns, boot_id="once"):
+        return msgspec.structs.replace(of, node="far", boot_id=boot_id, mono_ns=mono_ns, unix_ns=mono_ns + 7)
+
+    status = decode((_FIXTURES / "status_full.frame").read_bytes())
+    runtime = Runtime(
+        "exporter", CommonSettings(run=run_directory, node="n", clock="frames"), Log("exporter")
+    )
+    times = []
+    for one in (
+        frame(status, 900, "now"),
+        frame(_ACTIVITY, 500),
+        frame(status, 901),
+        frame(_ACTIVITY, 902, "now"),
+        frame(_ACTIVITY, 499),
+        frame(_ACTIVITY, 501),
+    ):
+        runtime.take_time(one)
+        times.append((runtime.has_time, runtime.now_ns()))
+    assert times == [(False, 0), (True, 500), (True, 500), (True, 500), (True, 500), (True, 501)]
+    assert (runtime.node, runtime.boot_id) == ("far", "once")
 
 
 @pytest.mark.parametrize("flags", [["--replay-speed", "-1"], ["--replay", "/no/such.rec"]])

@@ -30,12 +30,16 @@ _COMPARED = ("package", "dram")  # core is a part of package
 _MACHINE: dict[str, Any] = {
     "sockets": 1,
     "update_ms": 1,  # as Intel's
+    # Wall time, as Wattline's: the account of tasks would lay wake-ups of a quiet machine on its busy time.
+    "busy": "awake",
     "zones": {
         "package-0": {"idle_w": 20, "busy_w": 15},
         "package-0/core": {"idle_w": 6, "busy_w": 12},
         "package-0/dram": {"idle_w": 4, "busy_w": 1.5},
     },
 }
+# It knows CPU time and nothing else, so Wattline must not weigh it by cycles or cache misses.
+_SETTINGS = '[probe]\nprobe.counters = ""\n'
 _STAGE_S = 5.0  # of each utilisation that idle power is learned from
 _NODE_PATIENCE_S = 15.0
 
@@ -44,7 +48,7 @@ _NODE_PATIENCE_S = 15.0
 class Halt:
     """What both sides say while the loads stand still."""
 
-    series: Sequence[Series]
+    series: list[Series]
     cpu_ns: Mapping[str, int]  # by container, the kernel's account
     stolen_until_ns: int  # of all CPUs, when the loads stopped
     stolen_since_ns: int  # and when they went on
@@ -60,10 +64,11 @@ class Outcome:
     busy_source: str
     used: Sequence[tuple[str, int]]  # each load and its CPU time in ns, by the kernel's account
     quiet_ratio: float  # how busy the machine was by itself
+    idle_learned: bool
 
 
-def run(measured_s: float, shares_ratio: Sequence[float]) -> Outcome:
-    """All of it. Raises Fatal if the machine can't, or if it doesn't get steady."""
+def run(measured_s: float, shares_ratio: Sequence[float], *, learn_idle: bool = True) -> Outcome:
+    """All of it; with idle power given if it isn't to be learned. Raises Fatal if the machine can't."""
     mount = whole_mount(Path("/proc"))
     if mount is None:
         raise Fatal("expected a mount of the whole cgroup2 hierarchy, found none")
@@ -74,10 +79,11 @@ def run(measured_s: float, shares_ratio: Sequence[float]) -> Outcome:
         containers = stack.enter_context(cgroups.containers(mount, len(shares_ratio) + 1))
         background = stack.enter_context(cgroups.background(mount))
         processes = stack.enter_context(placing.running())
-        observer = Observer(stack.enter_context(pipeline.running(rapl.sysfs)))
+        settings = _SETTINGS if learn_idle else _SETTINGS + _idle_setting()
+        observer = Observer(stack.enter_context(pipeline.running(rapl.sysfs, settings)))
         _say("services start, on a simulated machine")
         observer.wait_ready()
-        _say(f"idle power is learned ({3 * _STAGE_S:.0f} s): quiet, half busy, all busy")
+        _say(f"the machine is quiet, then half, then all of it is kept busy ({3 * _STAGE_S:.0f} s)")
         quiet = rapl.truth()
         observer.watch(_STAGE_S)
         quiet_ratio = _busy_ratio(quiet, rapl.truth(), len(cpus))
@@ -100,7 +106,7 @@ def run(measured_s: float, shares_ratio: Sequence[float]) -> Outcome:
     lines = [
         *_container_lines(loads, begin, end),
         *_node_lines(node_uj, log["zones"]),
-        *_idle_lines(idle_watts([*end.series])),
+        *(_idle_lines(idle_watts(end.series)) if learn_idle else ()),
     ]
     return Outcome(
         lines,
@@ -109,6 +115,7 @@ def run(measured_s: float, shares_ratio: Sequence[float]) -> Outcome:
         log["busy_source"],
         [(load.who, _used_ns(load, begin, end)) for load in loads],
         quiet_ratio,
+        learn_idle,
     )
 
 
@@ -151,6 +158,11 @@ def _container_lines(loads: Sequence[Load], begin: Halt, end: Halt) -> list[trut
 
 def _node_lines(node_uj: Mapping[str, int], log: Mapping[str, Any]) -> list[truth.Line]:
     return [truth.node(f"node, {zone}", log[key]["energy_uj"], node_uj[zone]) for zone, key in _ZONES.items()]
+
+
+def _idle_setting() -> str:
+    figures = ",".join(f"{zone}={_MACHINE['zones'][key]['idle_w']}" for zone, key in _ZONES.items())
+    return f'[calculator]\nidle-power = "{figures}"\n'
 
 
 def _idle_lines(learned_w: Mapping[str, float]) -> list[truth.Line]:

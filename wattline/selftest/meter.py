@@ -2,17 +2,20 @@
 """The simulated machine's meter: its zones, fed with what really ran."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .busy import BusyAccount
+from .busy import Account, AwakeAccount, TaskAccount
 from .law import Moment
 from .sockets import cpu_list, given, split
 from .updates import Updates
 from .zones import Zone, update_ns, zones_of
 
-_SETTINGS = frozenset({"sockets", "cpus", "psys", "busy_cpus", "noise_w", "seed", "update_ms", "zones"})
+_SETTINGS = frozenset(
+    {"sockets", "cpus", "psys", "busy", "busy_cpus", "noise_w", "seed", "update_ms", "zones"}
+)
+_ACCOUNTS: Mapping[str, Callable[[], Account]] = {"tasks": TaskAccount, "awake": AwakeAccount}
 
 
 class Meter:
@@ -33,7 +36,10 @@ class Meter:
         self._constant_cpus: float | None = config.get("busy_cpus")
         self._cpu_count = len(online)
         self._online = sorted(online)
-        self._account = BusyAccount()
+        account = config.get("busy", "tasks")
+        if account not in _ACCOUNTS:
+            raise ValueError(f"busy: expected one of {sorted(_ACCOUNTS)}, got {account!r}")
+        self._account = _ACCOUNTS[account]()
         self._start_ns = time.monotonic_ns()
         self._frozen: Moment | None = None
 

@@ -25,8 +25,6 @@ _STOP_S = 30.0  # longer than `up` may take to stop its five
 _POLL_S = 0.2
 _LISTENING = re.compile(r"listening address=(\S+)")
 _LOG_LINES = 30
-# The law knows CPU time and nothing else, so Wattline must not weigh it by cycles or cache misses.
-_SETTINGS = '[probe]\nprobe.counters = ""\n'
 _Value = TypeVar("_Value")
 
 
@@ -74,14 +72,14 @@ class Pipeline:
 
 
 @contextlib.contextmanager
-def running(sysfs: Path) -> Iterator[Pipeline]:
-    """Started at `with`, all stopped and removed at its end."""
+def running(sysfs: Path, settings: str) -> Iterator[Pipeline]:
+    """Started at `with`, all stopped and removed at its end. `settings`: as in a settings file."""
     run = Path(tempfile.mkdtemp(prefix="wl-selftest-", dir=_SHARED_MEMORY))
     pins = _BPF_FILES / run.name
     try:
         run.chmod(0o755)  # the services are users of their own
         config, log = run / "wattline.toml", run / "log"
-        config.write_text(_SETTINGS, encoding="utf-8")
+        config.write_text(settings, encoding="utf-8")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WATTLINE_")}
         environment |= {
             "WATTLINE_CONFIG": str(config),

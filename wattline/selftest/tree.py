@@ -15,13 +15,14 @@ presents what the kernel does, below MOUNTPOINT in place of /sys:
     log        what was served, and what is true, as JSON
 
 The law, from the moment it starts: energy = idle_w × time + busy_w × busy CPU seconds + noise. Busy are the
-CPUs of the zone's own socket (all of them for psys) by the kernel's account, or a constant number of CPUs of
-the whole machine. A counter shows start_raw_uj at its first reading, whoever makes that, and goes on modulo
-range_uj, as Wattline counts a wrap.
+CPUs of the zone's own socket (all of them for psys), by the kernel's account of tasks or of idling (busy.py),
+or a constant number of CPUs of the whole machine. A counter shows start_raw_uj at its first reading, whoever
+makes that, and goes on modulo range_uj, as Wattline counts a wrap.
 
 JSON, with what is left out at its default:
 
-    {"sockets": 1, "cpus": [[0, 1], ...] by socket, "psys": false, "busy_cpus": null or number,
+    {"sockets": 1, "cpus": [[0, 1], ...] by socket, "psys": false,
+     "busy": "tasks" or "awake", "busy_cpus": null or number,
      "update_ms": 0 (a counter changes only at its multiples), "noise_w": 0, "seed": 0,
      "zones": {ZONE: {"idle_w", "busy_w", "noise_w", "start_raw_uj", "range_uj"}}}
 

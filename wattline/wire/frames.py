@@ -318,8 +318,8 @@ class EnergyZones(Table, kw_only=True):
     off lately where there is one. `idle_method` is how the idle power came about (learned, provisional,
     observed-min or fixed), `idle_doubt_uw` how far off it may be. `interpolation_uj` is the most by which the
     energy up to the watermark may be off since no reading stands exactly there, `join_skew_ns` how far the
-    next reading is from it. `disagreement_uj`: how much more the zones within a platform meter have counted
-    than it has, in the zone `other`.
+    nearest reading is from it. `disagreement_uj`, of the zone `other`: how much more the zones within a
+    platform's meter have counted than it has.
     """
 
     optional = frozenset(

@@ -27,6 +27,7 @@ import stat
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 MAGIC = b"WATTLN01"
 _HEADER = struct.Struct("<8sQ")
@@ -56,27 +57,60 @@ def _file_bytes(capacity: int) -> int:
     return _slot_offset(2, capacity)
 
 
-def _read_slot(descriptor: int, slot: int, capacity: int) -> tuple[int, bytes] | None:
-    """(sequence, payload) of a slot if it is valid, whole and was not changed while it was copied."""
+class _Slot(NamedTuple):
+    """`payload` is None unless it is what the checksum is of, and was not changed while it was copied."""
+
+    mark: int
+    sequence: int
+    payload: bytes | None
+
+
+def _read_slot(descriptor: int, slot: int, capacity: int) -> _Slot:
     offset = _slot_offset(slot, capacity)
     before = os.pread(descriptor, _SLOT.size, offset)
     if len(before) < _SLOT.size:
-        return None
-    valid, sequence, length, checksum = _SLOT.unpack(before)
-    if valid != 1 or length > min(capacity, PAYLOAD_BYTES_MAX):
-        return None
+        return _Slot(0, 0, None)
+    mark, sequence, length, checksum = _SLOT.unpack(before)
+    if length > min(capacity, PAYLOAD_BYTES_MAX):
+        return _Slot(mark, sequence, None)
     payload = os.pread(descriptor, length, offset + _SLOT.size)
     unchanged = os.pread(descriptor, _SLOT.size, offset) == before
-    if not unchanged or len(payload) != length or _checksum(sequence, payload) != checksum:
-        return None
-    return sequence, payload
+    is_whole = unchanged and len(payload) == length and _checksum(sequence, payload) == checksum
+    return _Slot(mark, sequence, payload if is_whole else None)
 
 
 def slots(path: Path) -> list[tuple[int, bytes]]:
-    """(sequence, payload) of each whole slot, newest first.
+    """(sequence, payload) of each slot that is valid and whole, newest first.
 
     Raises FileNotFoundError; Damaged if the file isn't of this kind.
     """
+    found = [
+        (slot.sequence, slot.payload)
+        for slot in _read_slots(path)
+        if slot.mark == 1 and slot.payload is not None
+    ]
+    return sorted(found, reverse=True)
+
+
+def read_committed(path: Path) -> bytes:
+    """The newest payload of a file that nobody is writing, if all of it can be trusted.
+
+    A slot whose writer was killed before it set the mark counts if it is whole, and else as not written:
+    the one before is what was last committed. A slot that is marked valid and is not whole was damaged
+    later: the other one may be older than what the world has seen.
+    Raises FileNotFoundError; Damaged.
+    """
+    found = _read_slots(path)
+    for number, slot in enumerate(found):
+        if slot.mark and slot.payload is None:
+            raise Damaged(f"{path}: slot {number} is marked complete, but its checksum is of other bytes")
+    whole = [(slot.sequence, slot.payload) for slot in found if slot.payload is not None and slot.sequence]
+    if not whole:
+        raise Damaged(f"{path}: neither slot was ever completed")
+    return max(whole)[1]
+
+
+def _read_slots(path: Path) -> list[_Slot]:
     # Non-blocking, or a pipe of that name would hold us for ever.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -97,10 +131,9 @@ def slots(path: Path) -> list[tuple[int, bytes]]:
                 f"{path}: expected {MAGIC!r} and {_file_bytes(capacity)} bytes, "
                 f"got {magic!r} and {info.st_size}"
             )
-        found = [_read_slot(descriptor, slot, capacity) for slot in (0, 1)]
+        return [_read_slot(descriptor, slot, capacity) for slot in (0, 1)]
     finally:
         os.close(descriptor)
-    return sorted((entry for entry in found if entry is not None), reverse=True)
 
 
 def read(path: Path) -> bytes:

@@ -8,7 +8,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SETUP := pyproject.toml scripts/setup.sh
 
-.PHONY: help run selftest test e2e lint bench clean
+.PHONY: help run selftest test e2e soak lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ test: $(VENV)/.ready-dev ## Set up and run the tests (as root: they use the real
 e2e: $(VENV)/.ready-dev ## The tests that take long (as root)
 	@echo "==> running the tests that take long"
 	@$(AS_ROOT) env PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m e2e $(ARGS)
+
+soak: $(VENV)/.ready-dev ## The tests that take longer still (as root)
+	@echo "==> running the tests that take longer still"
+	@$(AS_ROOT) env PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: $(VENV)/.ready-dev ## ruff, mypy --strict, import-linter
 	@echo "==> ruff";  $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Idle power of one zone, learned from utilisation and power. Pure; formula 3 in docs/attribution.md.
 
-Power is averaged in bins of utilisation. The lower convex hull of the bins is the envelope under which the
-zone has not been seen; its leftmost edge, extended to utilisation 0, gives the idle power. With too little
-spread of utilisation to tell a slope, the part 1 - utilisation of the lowest power seen is taken as idle:
-right when idle, and never all of it when busy.
+Power is averaged in bins of utilisation. A line is laid along the lower side of the bins, those of least
+utilisation weighing most; where it meets utilisation 0 is the idle power. With too little spread of
+utilisation to tell a slope, the part 1 - utilisation of the lowest power seen is taken as idle: right when
+idle, and never all of it when busy.
 """
 
 from dataclasses import dataclass, field
@@ -18,6 +18,13 @@ _BIN_NS_MIN = 2 * _NS_PER_S
 # Older observations fade: a bin never weighs more than this much time, so a change of governor or firmware
 # is learned within minutes.
 _BIN_NS_MAX = 300 * _NS_PER_S
+# A bin above the line weighs this part of what one below it does: work that costs more than other work at the
+# same utilisation must not lift the line.
+_ABOVE_WEIGHT_RATIO = 1 / 3
+# How far from the leftmost bin, in utilisation, a bin weighs a quarter of what it weighs there: power need
+# not be linear, and what is near to idle says most.
+_NEAR_RATIO = 0.3
+_ROUNDS = 8  # the weights have settled by then
 # Below this spread between the outermost bins a slope would be noise.
 _SPREAD_RATIO_MIN = 0.15
 
@@ -66,11 +73,13 @@ class IdlePower:
     bins: dict[int, Bin] = field(default_factory=dict)
     least_uw: int = 0
     least_use_ppm: int = -1  # none yet
+    _learned: Estimate | None = None  # since the last window
 
     def observe(self, energy_uj: int, time_ns: int, busy_ns: int, capacity_ns: int) -> None:
         """Take one window. Windows without extent tell nothing."""
         if time_ns <= 0 or capacity_ns <= 0:
             return
+        self._learned = None
         busy_ns = min(busy_ns, capacity_ns)
         seen = self.bins.setdefault(min(BINS - 1, busy_ns * BINS // capacity_ns), Bin())
         seen.time_ns += time_ns
@@ -89,33 +98,65 @@ class IdlePower:
 
     def learned(self) -> Estimate:
         """The envelope's. Never above the lowest mean power seen; 0 while nothing was seen."""
-        trusted = [seen for seen in self.bins.values() if seen.time_ns >= _BIN_NS_MIN]
-        points = sorted((seen.utilisation_ratio, seen.power_uw) for seen in trusted or self.bins.values())
-        if not points:
-            return Estimate(0, 0, PROVISIONAL)
-        lowest_uw = min(power for _utilisation, power in points)
-        if not _tell_slope(points):
-            idle_uw = int(lowest_uw * (1 - points[0][0]))
-            return Estimate(idle_uw, max(idle_uw, int(lowest_uw) - idle_uw), PROVISIONAL)
-        intercept_uw = _intercept(points)
-        # How far it would move without either of the two bins that it hangs on.
-        others = [[point for point in points if point is not one] for one in (points[0], _second(points))]
-        doubts = [abs(_intercept(other) - intercept_uw) for other in others if _tell_slope(other)]
-        return Estimate(int(intercept_uw), int(max(doubts, default=intercept_uw)), LEARNED)
+        if self._learned is None:
+            trusted = [seen for seen in self.bins.values() if seen.time_ns >= _BIN_NS_MIN]
+            self._learned = estimate(trusted or list(self.bins.values()))
+        return self._learned
 
 
-def _tell_slope(points: list[tuple[float, float]]) -> bool:
-    return points[-1][0] - points[0][0] >= _SPREAD_RATIO_MIN
+def estimate(bins: list[Bin]) -> Estimate:
+    """Idle power from what was seen."""
+    bins = sorted(bins, key=lambda seen: seen.utilisation_ratio)
+    if not bins:
+        return Estimate(0, 0, PROVISIONAL)
+    lowest_uw = min(seen.power_uw for seen in bins)
+    first_ratio = bins[0].utilisation_ratio
+    if bins[-1].utilisation_ratio - first_ratio < _SPREAD_RATIO_MIN:
+        idle_uw = int(lowest_uw * (1 - first_ratio))
+        return Estimate(idle_uw, max(idle_uw, int(lowest_uw) - idle_uw), PROVISIONAL)
+    points = [
+        _Point(
+            seen.utilisation_ratio,
+            seen.power_uw,
+            seen.time_ns / (1 + (seen.utilisation_ratio - first_ratio) / _NEAR_RATIO) ** 2,
+        )
+        for seen in bins
+    ]
+    intercept_uw, doubt_uw = _lower_line(points)
+    return Estimate(int(min(max(intercept_uw, 0.0), lowest_uw)), int(min(doubt_uw, lowest_uw)), LEARNED)
 
 
-def _intercept(points: list[tuple[float, float]]) -> float:
-    """The first edge of the lower convex hull at utilisation 0, within 0 and the lowest power."""
-    (first_x, first_y), (second_x, second_y) = points[0], _second(points)
-    slope = (second_y - first_y) / (second_x - first_x)
-    return min(max(first_y - slope * first_x, 0.0), *(y for _x, y in points))
+class _Point(NamedTuple):
+    x: float
+    y: float
+    weight: float
 
 
-def _second(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """The second corner of the hull: where the slope from the leftmost bin is least."""
-    (first_x, first_y), *rest = points
-    return min(rest, key=lambda point: (point[1] - first_y) / (point[0] - first_x))
+def _lower_line(points: list[_Point]) -> tuple[float, float]:
+    """(where it meets x = 0, two standard errors of that) of the line by asymmetric least squares.
+
+    Source: Newey and Powell, "Asymmetric Least Squares Estimation and Testing" (1987): expectiles.
+    """
+    weights = [point.weight for point in points]
+    at_zero = slope = 0.0
+    for _round in range(_ROUNDS):
+        whole = sum(weights)
+        mean_x = sum(w * point.x for w, point in zip(weights, points, strict=True)) / whole
+        mean_y = sum(w * point.y for w, point in zip(weights, points, strict=True)) / whole
+        spread = sum(w * (point.x - mean_x) ** 2 for w, point in zip(weights, points, strict=True))
+        slope = (
+            sum(w * (point.x - mean_x) * (point.y - mean_y) for w, point in zip(weights, points, strict=True))
+            / spread
+        )
+        at_zero = mean_y - slope * mean_x
+        misses = [point.y - at_zero - slope * point.x for point in points]
+        weights = [
+            point.weight * (_ABOVE_WEIGHT_RATIO if miss > 0 else 1.0)
+            for point, miss in zip(points, misses, strict=True)
+        ]
+    whole = sum(weights)
+    freedom = whole**2 / sum(w**2 for w in weights) - 2  # as if of so many equal points
+    if len(points) == 2 or freedom <= 0:  # noqa: PLR2004 a line through two points
+        return at_zero, abs(mean_x * slope)
+    variance = sum(w * miss**2 for w, miss in zip(weights, misses, strict=True)) / whole / freedom
+    return at_zero, 2 * (variance * (1 + mean_x**2 * whole / spread)) ** 0.5

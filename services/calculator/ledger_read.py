@@ -38,7 +38,7 @@ def from_document(document: LedgerDocument) -> State:
     accounts = np.concatenate((workloads, rows))
     for gpu, window in _windows(document, accounts):
         timeline = state.gpu_timelines.setdefault(gpu, Timeline()) if gpu else state.timeline
-        timeline.add(window)
+        timeline.windows.append(window)
     _check(state)
     return state
 

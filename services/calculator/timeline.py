@@ -13,6 +13,7 @@ import numpy as np
 
 from .columns import Ints
 from .usage import NO_SOCKET
+from .use_curve import Busy, UseCurve
 
 # Windows kept apart while a meter is silent; beyond that the oldest are joined.
 _WINDOWS_MAX = 64
@@ -20,6 +21,7 @@ _WINDOWS_MAX = 64
 # What somebody used, on one socket: cpu_time (ns), frequency (ns × kHz), cycles, instructions, cache_misses,
 # gpu_time (ns).
 Feature = tuple[str, int]
+_TIMES = ("cpu_time", "gpu_time")
 
 
 @dataclass
@@ -44,9 +46,13 @@ class Window:
         ]
         return sum(columns[1:], columns[0]) if columns else None
 
-    def capacity_of(self, socket: int | None) -> int:
-        """Processor time there was on a socket, or on all of them."""
-        return sum(ns for on, ns in self.capacity_ns.items() if socket in (None, on))
+    def busy(self) -> dict[int, Busy]:
+        """How busy the processors were, by socket."""
+        busy_ns = dict.fromkeys(self.capacity_ns, 0)
+        for (name, socket), amounts in self.use.items():
+            if name in _TIMES:
+                busy_ns[socket] = busy_ns.get(socket, 0) + int(amounts.sum())
+        return {socket: Busy(ns, self.capacity_ns.get(socket, 0)) for socket, ns in busy_ns.items()}
 
     @property
     def sockets(self) -> set[int]:
@@ -90,13 +96,15 @@ def _tells(window: Window, name: str) -> bool:
 
 @dataclass
 class Timeline:
-    """The windows, in time order."""
+    """The windows, in time order; and how busy the processors were in all of them lately."""
 
     windows: list[Window] = field(default_factory=list)
+    use: UseCurve = field(default_factory=UseCurve)
 
     def add(self, window: Window) -> None:
         """Append."""
         self.windows.append(window)
+        self.use.add(window.start_ns, window.end_ns, window.busy())
 
     def shorten(self, watermarks_ns: Iterable[int], join: Callable[[list[Window]], Window]) -> None:
         """Join old windows, if there are too many, where no zone stands on their common bound."""

@@ -9,12 +9,13 @@ from wattline.wire.frames import Power
 from .accounts import Accounts
 from .attribute import NO_USE, POWER_GAP, Giving, MembersNow
 from .idle import FIXED, Estimate, IdlePower
-from .meter import Meter
+from .meter import Meter, Point, thinned
 from .model import PowerModel
 from .partition import Partition, ZoneName
 from .rules import MODEL, OBSERVED_MIN, Rules
 from .share import choose, learn
 from .timeline import Timeline, Window
+from .use_curve import UseCurve
 
 _UW_PER_UJ_NS = 1_000_000_000  # µW × ns = 10⁻⁹ µJ
 OTHER = "other"
@@ -41,6 +42,7 @@ class Zone:
     idle_seen: IdlePower = field(default_factory=IdlePower)
     power_model: PowerModel = field(default_factory=PowerModel)
     share_by: str = ""
+    unlearned: list[Point] = field(default_factory=list)  # readings that idle power is to be learned from
 
     def idle(self, rules: Rules) -> Estimate:
         """Its idle power, by the rule in force."""
@@ -110,18 +112,24 @@ class Zones:
     def _read(self, zone: Zone, epoch: int, mono_ns: int, energy_uj: int, rules: Rules) -> bool:
         """False if the energy is below an earlier one of its epoch, or impossible."""
         meter = zone.meter
+        if epoch != meter.epoch:
+            zone.unlearned = []
         if epoch != meter.epoch and meter.points:
             _book_unwatched(zone, meter.points[-1][0], POWER_GAP, self.accounts, rules)
             self._has_booked = True
         if energy_uj >= _ENERGY_UJ_MAX:
             return False
-        return meter.read(epoch, mono_ns, energy_uj) or mono_ns <= meter.newest_ns
+        accepted = meter.read(epoch, mono_ns, energy_uj)
+        if accepted:
+            zone.unlearned = thinned([*zone.unlearned, (mono_ns, energy_uj)])
+        return accepted or mono_ns <= meter.newest_ns
 
     def attribute(self, timelines: "Timelines", members: MembersNow, rules: Rules) -> bool:
         """Advance every zone as far as its meter and the activity reach; whether any did."""
         advanced, self._has_booked = self._has_booked, False
         for zone in self.zones.values():
             timeline = timelines.of(zone.name)
+            self._learn(zone, timeline.use)
             # One reading at a time: each closes the window of its own meter.
             for read_ns in [mono_ns for mono_ns, _energy in zone.meter.points]:
                 for run in timeline.runs(zone.meter.watermark_ns, read_ns):
@@ -137,25 +145,34 @@ class Zones:
             if (zone.name[1] if zone.name[0] == "gpu" else None) == of_gpu
         ]
 
-    def _socket(self, zone: Zone, window: Window) -> int | None:
+    def _socket(self, zone: Zone, sockets: set[int]) -> int | None:
         """The socket whose use a zone goes by; None for all: there is one, or one has no zone of its own."""
         name, _index, source = zone.name
-        sockets = window.sockets
         if name not in _OF_SOCKETS or len(sockets) <= 1:
             return None
         covered = {_socket_number(index) for other, index, of in self.zones if (other, of) == (name, source)}
         socket = _socket_number(zone.name[1])
         return socket if sockets <= covered else None
 
+    def _learn(self, zone: Zone, use: UseCurve) -> None:
+        """Let its idle power see each stretch between two readings whose use is known by now."""
+        while zone.unlearned:
+            start_ns, start_uj = zone.unlearned[0]
+            far = [point for point in zone.unlearned if point[0] >= start_ns + max(1, use.resolution_ns)]
+            if not far or far[0][0] > use.end_ns:
+                return
+            end_ns, end_uj = far[0]
+            seen = use.between(start_ns, end_ns, self._socket(zone, use.sockets))
+            if seen is not None:
+                zone.idle_seen.observe(end_uj - start_uj, end_ns - start_ns, *seen)
+            zone.unlearned = zone.unlearned[-len(far) :]
+
     def _attribute_window(self, zone: Zone, window: Window, members: MembersNow, rules: Rules) -> None:
         if window.start_ns > zone.meter.watermark_ns:
             _book_unwatched(zone, window.start_ns, window.gap or NO_USE, self.accounts, rules)
-        socket = self._socket(zone, window)
+        socket = self._socket(zone, window.sockets)
         time_ns = window.end_ns - zone.meter.watermark_ns
         energy_uj = zone.meter.take_until(window.end_ns)
-        busy = window.of("gpu_time" if zone.name[0] == "gpu" else "cpu_time", socket)
-        busy_ns = 0 if busy is None else int(busy.sum())
-        zone.idle_seen.observe(energy_uj, time_ns, busy_ns, window.capacity_of(socket))
         if rules.method == MODEL:
             learn(zone.power_model, energy_uj, window, socket)
         idle_uj, dynamic_uj = zone.split(energy_uj, time_ns, zone.idle(rules).power_uw)

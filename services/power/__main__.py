@@ -8,5 +8,5 @@ from wattline.service import main
 from .loop import PowerStage
 from .settings import PowerSettings
 
-# Ticks a little after the probe, so that a meter's reading lies close behind the probe's sample.
-sys.exit(main("power", PowerSettings, PowerStage, topics=("activity",), phase_ratio=0.05))
+# Ticks with the probe, so that a meter's reading lies close to the probe's sample.
+sys.exit(main("power", PowerSettings, PowerStage, topics=("activity",)))

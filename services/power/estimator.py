@@ -116,6 +116,8 @@ class Account:
 class Estimator:
     """The zones of one model, from the activity's CPU time."""
 
+    follows_activity = True
+
     def __init__(self, model: PowerModel, former: Former) -> None:
         self._accounts = [
             Account(

@@ -12,7 +12,11 @@ from .sources import choose
 
 
 class PowerStage:
-    """Reads the source once per tick and publishes `power`, also when there is nothing to tell."""
+    """Reads the source once per interval and publishes `power`, also when there is nothing to tell.
+
+    A meter is read at the tick, when the probe samples: then hardly any energy has to be interpolated between
+    them. A source that follows the activity is read when that has come.
+    """
 
     def __init__(self, settings: PowerSettings, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -22,15 +26,24 @@ class PowerStage:
         choice = choose(settings, former)
         self._source, self._passed_over = choice.source, choice.passed_over
         self._epoch = former.epoch if self._source.resumed else begun_ns
+        self._has_followed = False  # since the last tick
         self._log_start()
 
     def on_frame(self, frame: AnyFrame) -> None:
         """Take what the node did. Times of another boot mean nothing on this one."""
         if isinstance(frame, Activity) and frame.boot_id == self._runtime.boot_id:
             self._source.on_activity(frame)
+            if self._source.follows_activity and not self._has_followed:
+                self._publish(time.monotonic_ns())
+                self._has_followed = True
 
     def on_tick(self, now_ns: int) -> None:
         """Read and publish; an empty frame is the heartbeat of a service whose meter is silent."""
+        if not self._has_followed:
+            self._publish(now_ns)
+        self._has_followed = False
+
+    def _publish(self, now_ns: int) -> None:
         readings = self._source.read(now_ns)
         self._runtime.publish(
             Power,

@@ -83,6 +83,8 @@ class ZoneMeter:
 class RaplSysfs:
     """The RAPL zones that could be read at the start, or that a former run has counted."""
 
+    follows_activity = False
+
     def __init__(
         self, opened: Sequence[tuple[ZoneMeter, Attempt]], former: Former, notes: Sequence[Note]
     ) -> None:

@@ -70,6 +70,10 @@ class Source(Protocol):
         """Whether it goes on from the former rows of all its zones."""
 
     @property
+    def follows_activity(self) -> bool:
+        """Whether it has something new to tell when activity comes, rather than at any time."""
+
+    @property
     def notes(self) -> Sequence[Note]:
         """What people should know from the start."""
 

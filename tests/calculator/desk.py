@@ -21,7 +21,7 @@ class Desk:
     def __init__(self, rules=None, show=None):
         self.rules = rules or Rules()
         self.show = show or (lambda _tables: None)
-        self.windows = 0
+        self.windows = 0  # that some zone was attributed over
         self._begin(State(1))
         self.ledger = self.commit()
 
@@ -39,15 +39,20 @@ class Desk:
             self.names.take_metadata(frame)
         elif isinstance(frame, Activity):
             self.state.take_activity(frame, self.names)
-            self.windows += 1
         elif isinstance(frame, Power):
             assert self.state.take_power(frame, self.rules) == 0
+        before_ns = self._watermarks_ns()
         advanced = self.state.attribute(self.rules)
         if advanced:
+            after_ns = self._watermarks_ns()
+            self.windows += sum(after_ns[name] > ns for name, ns in before_ns.items())
             self.state.fold_ended(self.rules)
             self.ledger = self.commit()
             self.show(self.tables())
         return advanced
+
+    def _watermarks_ns(self):
+        return {name: zone.meter.watermark_ns for name, zone in self.state.zones.zones.items()}
 
     def kill(self, *last):
         """Another calculator starts from the ledger and from each stream's last frame."""

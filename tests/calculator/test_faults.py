@@ -215,6 +215,7 @@ def test_where_nothing_was_lost_nothing_is_left_over(seed):
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(900)
 def test_a_hundred_thousand_windows():
     """Residual 0 µJ in each of 100,000 windows with all faults."""
     windows = frames = 0

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattline.selftest.busy import cpuacct_usage, parse_stat, parse_usage_percpu
+from wattline.selftest.awake import Awake
+from wattline.selftest.busy import cpuacct_usage, parse_idle, parse_stat, parse_usage_percpu
 from wattline.selftest.law import Law, Moment, Noise
 from wattline.selftest.sockets import cpu_list, split
 from wattline.selftest.sockets import given as given_sockets
@@ -138,8 +139,28 @@ def test_the_kernels_formats():
     assert parse_usage_percpu("10 20 0 \n") == {0: 10, 1: 20, 2: 0}
     stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 3 100 7 4 5 6 1 0\ncpu3 1 0 0 0 0 0 0 0 0 0\nintr 5 1\n"
     assert parse_stat(stat) == {0: 210 * MS, 3: 10 * MS}
+    assert parse_idle(stat) == {0: 1070 * MS, 3: 0}
     assert cpu_list("0-2,5\n") == {0, 1, 2, 5}
     assert cpu_list("\n") == set()
+
+
+def test_awake_is_what_does_not_idle_and_never_falls():
+    """Idle time comes in steps of 10 ms: at most one is taken for awake, however often one looks."""
+    awake = Awake()
+    assert awake.observe(0, {0: 500 * MS}) == {0: 0}
+    for ms in range(1, 101):  # idle all the time
+        assert awake.observe(ms * MS, {0: (500 + ms // 10 * 10) * MS})[0] == min(ms, 9) * MS
+    assert awake.observe(150 * MS, {0: 600 * MS}) == {0: 50 * MS}
+
+
+def test_a_cpu_that_is_off_is_not_awake():
+    """Away from 10 to 60 ms, and its idle time begins anew: 10 ms before and 5 ms after."""
+    awake = Awake()
+    awake.observe(0, {0: 0, 1: 70 * MS})
+    assert awake.observe(10 * MS, {0: 0, 1: 70 * MS}) == {0: 10 * MS, 1: 10 * MS}
+    assert awake.observe(40 * MS, {0: 0}) == {0: 40 * MS, 1: 10 * MS}
+    assert awake.observe(60 * MS, {0: 0, 1: 0})[1] == 10 * MS
+    assert awake.observe(65 * MS, {0: 0, 1: 0})[1] == 15 * MS
 
 
 def test_the_finest_account_is_that_of_the_whole_machine(tmp_path):

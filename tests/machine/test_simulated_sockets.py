@@ -92,6 +92,17 @@ def test_busy_time_is_the_kernels_finest(tmp_path):
         assert busy_ns >= 20 * MS
 
 
+def test_awake_time_is_wall_time(tmp_path):
+    """A spin of 0.2 s on a CPU of its own is 0.2 s and at most two steps of 10 ms less, whoever else ran."""
+    with SimulatedRapl(tmp_path / "sys", {"busy": "awake"}) as rapl:
+        before = rapl.truth()
+        spin_on(ONLINE[-1], 200 * MS)
+        after = rapl.truth()
+    assert before["busy_source"] == "/proc/stat, idle"
+    busy_ns = after["busy_ns"][str(ONLINE[-1])] - before["busy_ns"][str(ONLINE[-1])]
+    assert 180 * MS <= busy_ns <= after["elapsed_ns"] - before["elapsed_ns"] + 20 * MS
+
+
 def test_a_counter_changes_once_an_update_period(tmp_path):
     """At 20 ms and 10 W without load, each change is one period's 200 mJ, or several."""
     zones = {"package-0": {"idle_w": 10}}
@@ -134,7 +145,11 @@ def test_noise_wavers_and_never_falls(tmp_path):
 
 def test_what_a_configuration_must_not_say_is_refused(tmp_path):
     """A setting that isn't there, and noise that could make a counter fall."""
-    for config, complaint in (({"socket": 2}, "socket"), ({"noise_w": 5}, "would fall")):
+    for config, complaint in (
+        ({"socket": 2}, "socket"),
+        ({"busy": "all"}, "awake"),
+        ({"noise_w": 5}, "would fall"),
+    ):
         with pytest.raises(RuntimeError, match=complaint), SimulatedRapl(tmp_path / "sys", config):
             pass
 

@@ -88,11 +88,16 @@ def frame_after(run: Path, service: str, mono_ns: int, seconds: float = 20):
 
 
 def scrape(exporter: Service) -> list[Series]:
-    """The exporter's metrics, from where its log says it listens."""
+    """The exporter's metrics."""
+    return read(fetch(exporter))
+
+
+def fetch(exporter: Service) -> bytes:
+    """The text of the exporter's metrics, from where its log says last that it listens."""
     deadline = time.monotonic() + 20
     while "listening address=" not in exporter.log:
         assert time.monotonic() < deadline, exporter.log
         time.sleep(0.05)
-    address = exporter.log.split("listening address=")[1].split()[0]
+    address = exporter.log.split("listening address=")[-1].split()[0]
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
-        return read(response.read())
+        return response.read()

@@ -8,31 +8,18 @@ import time
 from decimal import Decimal
 from operator import sub
 
-from .books import check_books
-from .services import frame_after, scrape, services
+from .ever_rising import Scrapes
+from .services import frame_after, services
 
-# A stage's own counters begin again with its process; a pid may be given to another process of the same name.
-NOT_FOR_EVER = ("wattline_stage_", "kepler_process_")
 OURS, FOREIGN = "trained_power_model", "foreign"
 
 
-class Scrapes:
-    """Scrapes of one exporter; in each the books close, no counter falls, and no frame was refused."""
-
-    def __init__(self, exporter) -> None:
-        self._exporter = exporter
-        self._counters = {}
+class Watched(Scrapes):
+    """Scrapes in which no frame was refused either."""
 
     def next(self):
-        series = scrape(self._exporter)
-        if any(one.name.startswith("kepler_node_") and one.name.endswith("_joules_total") for one in series):
-            check_books(series)
+        series = super().next()
         assert not [one for one in series if one.name == "wattline_stage_frames_refused_total" and one.value]
-        for one in series:
-            if one.name.endswith("_total") and not one.name.startswith(NOT_FOR_EVER):
-                key = (one.name, *sorted(one.labels.items()))
-                assert one.value >= self._counters.get(key, 0), key
-                self._counters[key] = one.value
         return series
 
     def until(self, source: str, joules: Decimal = Decimal(0), mark_s: Decimal = Decimal(0)):
@@ -84,7 +71,7 @@ def test_another_power_service_in_the_place_of_ours(run_directory, tmp_path, pin
         start("services.calculator", run_directory, **interval)
         exporter = start("services.exporter", run_directory, web_listen_address="127.0.0.1:0", **interval)
         power = start("services.power", run_directory, path_sysfs=no_meter, **interval)
-        scrapes = Scrapes(exporter)
+        scrapes = Watched(exporter)
         scrapes.until(OURS, *package(scrapes.until(OURS), OURS))
 
         power.process.terminate()

@@ -235,7 +235,7 @@ def test_the_start_without_a_meter_warns_once(bare):
 def test_an_estimate_goes_on_after_a_restart(bare, clock):
     """Same epoch; the pause is estimated from the CPU time that passed in it."""
     bare.stage.on_frame(activity(clock.now_ns, [0]))
-    clock.advance(1)
+    bare.tick()
     bare.stage.on_frame(activity(clock.now_ns, [S]))
     before = bare.tick(0)
     bare.restart()
@@ -246,6 +246,21 @@ def test_an_estimate_goes_on_after_a_restart(bare, clock):
     for key, row in rows(after).items():
         assert row["energy_uj"] == pytest.approx(10 * rows(before)[key]["energy_uj"], abs=10)
         assert row["gaps"] == 0
+
+
+def test_an_estimate_follows_the_activity(bare, clock):
+    """Published when activity comes, once an interval; at the tick only if none has come."""
+    sent = []
+    for second in range(4):
+        bare.stage.on_frame(activity(clock.now_ns, [second * S]))
+        bare.stage.on_frame(activity(clock.now_ns + 1, [second * S]))
+        sent.append(len(bare.runtime.frames))
+        bare.tick()
+    assert sent == [1, 2, 3, 4]
+    frames = bare.runtime.frames
+    assert [frame.zones.mono_ns[0] for frame in frames] == [clock.now_ns - n * S for n in (4, 3, 2, 1)]
+    bare.tick()
+    assert len(bare.runtime.frames) == 5
 
 
 def test_activity_of_another_boot_is_ignored(bare, clock):

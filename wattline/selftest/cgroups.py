@@ -2,6 +2,7 @@
 """Cgroups of our own: made, frozen, accounted for by the kernel, emptied and removed."""
 
 import contextlib
+import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -64,17 +65,16 @@ def made(path: Path) -> Iterator[Cgroup]:
 
 @contextlib.contextmanager
 def containers(mount: Path, count: int) -> Iterator[Sequence[Cgroup]]:
-    """Cgroups that look like Docker's containers, with ids that no container has."""
+    """Cgroups that look like Docker's containers. Our process id is in their ids, in hexadecimal."""
     with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(made(mount / "docker" / secrets.token_hex(32))) for _number in range(count)
-        ]
+        ids = [f"{os.getpid():08x}{secrets.token_hex(28)}" for _number in range(count)]
+        yield [stack.enter_context(made(mount / "docker" / container_id)) for container_id in ids]
 
 
 @contextlib.contextmanager
 def background(mount: Path) -> Iterator[Cgroup]:
     """A cgroup whose tasks take nothing from others, also where groups share the CPU among themselves."""
-    with made(mount / f"wattline-selftest-{secrets.token_hex(4)}") as cgroup:
+    with made(mount / f"wattline-selftest-{os.getpid()}") as cgroup:
         for name, value in (("cpu.weight", "1"), ("cpu.idle", "1")):
             with contextlib.suppress(OSError):  # no cpu controller here, or a kernel before 5.15
                 (cgroup.path / name).write_text(value, encoding="ascii")

@@ -74,7 +74,9 @@ def run(measured_s: float, shares_ratio: Sequence[float], *, learn_idle: bool = 
         raise Fatal("expected a mount of the whole cgroup2 hierarchy, found none")
     cpus = sorted(os.sched_getaffinity(0))
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattline-selftest-")))
+        directory = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix=f"wattline-selftest-{os.getpid()}-"))
+        )
         rapl = stack.enter_context(SimulatedRapl(directory / "sys", _MACHINE))
         containers = stack.enter_context(cgroups.containers(mount, len(shares_ratio) + 1))
         background = stack.enter_context(cgroups.background(mount))

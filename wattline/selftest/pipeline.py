@@ -74,7 +74,7 @@ class Pipeline:
 @contextlib.contextmanager
 def running(sysfs: Path, settings: str) -> Iterator[Pipeline]:
     """Started at `with`, all stopped and removed at its end. `settings`: as in a settings file."""
-    run = Path(tempfile.mkdtemp(prefix="wl-selftest-", dir=_SHARED_MEMORY))
+    run = Path(tempfile.mkdtemp(prefix=f"wl-selftest-{os.getpid()}-", dir=_SHARED_MEMORY))
     pins = _BPF_FILES / run.name
     try:
         run.chmod(0o755)  # the services are users of their own

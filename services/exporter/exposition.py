@@ -101,6 +101,8 @@ def _family(family: Family) -> str:
 def _block(name: str, block: Block, decimals: int) -> str:
     separator = "," if block.common and block.labels and block.labels[0] else ""
     head, tail = f"{name}{{", f"{separator}{block.common}}} "
+    if not block.common and list(block.labels) == [""]:
+        head, tail = name, " "  # a series without labels
     # Laid out in a list and joined once: a fifth faster than one formatted line per series.
     pieces: list[str] = [head] * (3 * len(block.labels))
     pieces[1::3] = block.labels

@@ -51,7 +51,7 @@ def test_series_without_labels():
     """Blocks may lack labels of their own, or common ones, or both."""
     blocks = [Block([""], [1], 'mode="idle"'), Block(['a="1"'], [2], 'mode="idle"'), Block([""], [3])]
     assert text([Family("a", "gauge", "Help.", blocks)]) == (
-        b'# HELP a Help.\n# TYPE a gauge\na{mode="idle"} 1\na{a="1",mode="idle"} 2\na{} 3\n'
+        b'# HELP a Help.\n# TYPE a gauge\na{mode="idle"} 1\na{a="1",mode="idle"} 2\na 3\n'
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from .columns import Ints
 
 # Within these the floating-point guess is at most a few units off, and the remainder fits 64 bits. They are
-# 35 years of a thousand CPUs in one window, and a gigajoule in it.
+# two weeks of a thousand CPUs in one window, and a gigajoule in it.
 _WEIGHTS_MAX = 2**60
 _TOTAL_MAX = 2**50
 

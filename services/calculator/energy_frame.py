@@ -73,7 +73,7 @@ def _zones(zones: Zones, rules: Rules) -> EnergyZones:
         measured_uj=U64(zone.measured_uj for zone in rows),
         idle_uj=U64(zone.idle_uj for zone in rows),
         idle_power_uw=U64(estimate.power_uw for estimate in idle),
-        gaps=U32(zone.gaps + zone.meter.gaps for zone in rows),
+        gaps=U32(min(zone.gaps + zone.told_gaps + zone.meter.gaps, 2**32 - 1) for zone in rows),
         share_by=[zone.share_by for zone in rows],
         model_error_ratio_ppm=U32(_ppm(zone.power_model.error_ratio) for zone in rows),
         idle_method=[estimate.method for estimate in idle],

@@ -7,6 +7,7 @@ from .columns import Ints
 from .timeline import Feature
 from .usage import Lane
 
+_COUNT_MAX = 2.0**52  # of one row in one window: a quarter of an hour of a thousand CPUs at 5 GHz
 _NAMES = {"cpu_ns": "cpu_time", "frequency_cycles": "frequency"}
 
 
@@ -35,4 +36,4 @@ def scaled(counts: Ints, enabled_ns: Ints, running_ns: Ints) -> Ints:
         return counts
     mean_per_ns = counts.sum() / max(1, running_ns.sum())
     per_ns = np.where(running_ns > 0, counts / np.maximum(running_ns, 1), mean_per_ns)
-    return np.rint(per_ns * enabled_ns).astype(np.int64)
+    return np.rint(np.minimum(per_ns * enabled_ns, _COUNT_MAX)).astype(np.int64)

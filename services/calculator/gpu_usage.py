@@ -5,6 +5,7 @@ Formula 2 in docs/attribution.md, once more: the row with pid 0 has what unliste
 gains beyond what was seen of those that have gone is new.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from wattline.wire.frames import Power
 
 Process = tuple[int, int]  # pid, start in clock ticks
 UNLISTED: Process = (0, 0)
+_WAITING_MAX = 256
 
 
 class GpuWindow(NamedTuple):
@@ -24,18 +26,30 @@ class GpuWindow(NamedTuple):
     busy_ns: dict[Process, int]
 
 
+class GpuReading(NamedTuple):
+    """Cumulative use of one GPU at one of its readings; None where nobody tells."""
+
+    epoch: int
+    gpu: str
+    read_ns: int
+    busy_ns: dict[Process, int] | None
+
+
 @dataclass
 class GpuBook:
-    """The last raw counters of each GPU, and when they were read."""
+    """The last raw counters of each GPU, and when they were read.
+
+    Readings wait until activity has told of the processes: what waits is not in the ledger, and need not be,
+    since the next reading has it all.
+    """
 
     epoch: int = 0
     read_ns: dict[str, int] = field(default_factory=dict)
     raw: dict[str, dict[Process, int]] = field(default_factory=dict)
+    waiting: deque[GpuReading] = field(default_factory=deque)
 
-    def advance(self, power: Power) -> Iterator[GpuWindow]:
-        """The windows that end with this frame's readings."""
-        if power.epoch != self.epoch:
-            self.epoch, self.read_ns, self.raw = power.epoch, {}, {}
+    def take(self, power: Power) -> None:
+        """Let a frame's readings wait."""
         now: dict[str, dict[Process, int]] = {}
         use = power.gpu_use
         for index, pid, start, busy_ns in zip(use.index, use.pid, use.start_ticks, use.busy_ns, strict=True):
@@ -44,12 +58,22 @@ class GpuBook:
         for zone, index, mono_ns in zip(
             power.zones.zone, power.zones.index, power.zones.mono_ns, strict=True
         ):
-            if zone != "gpu" or mono_ns <= self.read_ns.get(index, power.epoch):
+            if zone == "gpu" and mono_ns <= power.mono_ns:
+                self.waiting.append(GpuReading(power.epoch, index, mono_ns, now.get(index)))
+
+    def windows(self, known_ns: int) -> Iterator[GpuWindow]:
+        """The windows that end by a time up to which activity is known, or have waited for too long."""
+        while self.waiting and (self.waiting[0].read_ns <= known_ns or len(self.waiting) > _WAITING_MAX):
+            reading = self.waiting.popleft()
+            if reading.epoch != self.epoch:
+                self.epoch, self.read_ns, self.raw = reading.epoch, {}, {}
+            gpu, start_ns = reading.gpu, self.read_ns.get(reading.gpu, reading.epoch)
+            if reading.read_ns <= start_ns:
                 continue
-            start_ns = self.read_ns.get(index, power.epoch)
-            before, current = self.raw.get(index, {}), now.get(index, {})
-            self.read_ns[index], self.raw[index] = mono_ns, current
-            yield GpuWindow(index, start_ns, mono_ns, _growth(before, current))
+            before = self.raw.get(gpu, {})
+            current = before if reading.busy_ns is None else reading.busy_ns
+            self.read_ns[gpu], self.raw[gpu] = reading.read_ns, current
+            yield GpuWindow(gpu, start_ns, reading.read_ns, _growth(before, current))
 
 
 def _growth(before: dict[Process, int], now: dict[Process, int]) -> dict[Process, int]:

@@ -53,7 +53,7 @@ class Bin:
         self.time_ns //= 2
         self.energy_uj //= 2
         self.busy_ns //= 2
-        self.capacity_ns //= 2
+        self.capacity_ns = max(1, self.capacity_ns // 2)
 
     @property
     def power_uw(self) -> float:

@@ -9,7 +9,7 @@ from .columns import Ints, ints, rows_of
 from .gpu_usage import GpuBook
 from .idle import Bin, IdlePower
 from .ledger_tables import NO_ROW, LedgerDocument, RowsTable, WorkloadsTable
-from .meter import Meter
+from .meter import Meter, Point
 from .model import PowerModel
 from .partition import Curve, Partition
 from .state import State
@@ -36,7 +36,7 @@ def from_document(document: LedgerDocument) -> State:
     _usage(document, state, rows)
     _gpu_usage(document, state.gpu_usage)
     accounts = np.concatenate((workloads, rows))
-    for gpu, window in _windows(document, accounts):
+    for gpu, window in _windows(document, accounts, state.order()):
         timeline = state.gpu_timelines.setdefault(gpu, Timeline()) if gpu else state.timeline
         timeline.windows.append(window)
     _check(state)
@@ -45,6 +45,11 @@ def from_document(document: LedgerDocument) -> State:
 
 def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
     table = document.zones
+    points: list[list[Point]] = [[] for _zone in range(len(table))]
+    for zone_row, *point in zip(
+        document.points.zone_row, document.points.mono_ns, document.points.energy_uj, strict=True
+    ):
+        points[zone_row].append((point[0], point[1]))
     zones = [
         Zone(
             name,
@@ -53,8 +58,10 @@ def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
                 table.epoch[number],
                 table.watermark_ns[number],
                 table.attributed_uj[number],
-                [(table.pending_ns[number], table.pending_uj[number])] if table.pending_ns[number] else [],
+                points[number],
                 gaps=table.meter_gaps[number],
+                interpolation_uj=table.interpolation_uj[number],
+                join_skew_ns=table.join_skew_ns[number],
                 read_ns=table.read_ns[number],
                 read_uj=table.read_uj[number],
             ),
@@ -62,6 +69,7 @@ def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
             table.model[number],
             table.error_ratio_ppm[number],
             table.gaps[number],
+            table.told_gaps[number],
             table.measured_uj[number],
             table.idle_uj[number],
             table.idle_remainder[number],
@@ -85,11 +93,22 @@ def _partition(document: LedgerDocument) -> Partition:
     return Partition(
         document.other_source,
         document.other_index,
+        document.other_epoch,
+        document.other_is_told,
         document.other_bound_ns,
         document.other_remainder_uj,
         document.other_uj,
         {
-            name: Curve(table.epoch[row], [(table.mono_ns[row], table.energy_uj[row])], table.base_uj[row])
+            name: Curve(
+                table.epoch[row],
+                sorted(
+                    {
+                        (table.mono_ns[row], table.energy_uj[row]),
+                        (table.newest_ns[row], table.newest_uj[row]),
+                    }
+                ),
+                table.base_uj[row],
+            )
             for row, name in enumerate(names)
         },
         {name for name, listed in zip(names, table.listed, strict=True) if listed},
@@ -108,6 +127,7 @@ def _open_workloads(state: State, table: WorkloadsTable) -> Ints:
                 number,
                 state.accounts.open(),
                 table.last_seen_ns[number],
+                table.cpu_request_m[number],
             )
         ).account
         for number in range(len(table))
@@ -165,28 +185,32 @@ def _gpu_usage(document: LedgerDocument, gpu: GpuBook) -> None:
         gpu.raw.setdefault(index, {})[pid, start] = busy_ns
 
 
-def _windows(document: LedgerDocument, accounts: Ints) -> list[tuple[str, Window]]:
+def _windows(document: LedgerDocument, accounts: Ints, order: Ints) -> list[tuple[str, Window]]:
     table, features = document.windows, document.features
     names = list(zip(features.name, (socket - 1 for socket in features.socket), strict=True))
     account_rows = ints(document.window_use.account_row)
     charged = np.zeros(len(account_rows), np.int64)  # nobody
     charged[account_rows != NO_ROW] = accounts[account_rows[account_rows != NO_ROW]]
     amounts = rows_of(document.window_use.amounts, len(account_rows))
+    told: list[list[int]] = [[] for _window in range(len(table))]
+    for window_row, feature_row in zip(document.told.window_row, document.told.feature_row, strict=True):
+        told[window_row].append(feature_row)
     found = []
     end = 0
     for row in range(len(table)):
         start, end = end, end + table.accounts[row]
-        told = [bit for bit in range(len(names)) if table.features[row] >> bit & 1]
         # What was charged to an account that has been handed over since is its heir's.
         unique, places = np.unique(charged[start:end], return_inverse=True)
+        in_order = np.argsort(order[unique], kind="stable")
         use = {}
-        for bit in told:
-            use[names[bit]] = np.zeros(len(unique), np.int64)
-            np.add.at(use[names[bit]], places, amounts[bit, start:end])
+        for feature_row in told[row]:
+            column = np.zeros(len(unique), np.int64)
+            np.add.at(column, places, amounts[feature_row, start:end])
+            use[names[feature_row]] = column[in_order]
         found.append(
             (
                 table.gpu[row],
-                Window(table.start_ns[row], table.end_ns[row], table.gap[row], {}, unique, use),
+                Window(table.start_ns[row], table.end_ns[row], table.gap[row], {}, unique[in_order], use),
             )
         )
     for window_row, socket, capacity_ns in zip(

@@ -16,8 +16,8 @@ NO_ROW = 0xFFFF_FFFF
 class ZonesTable(Table, kw_only=True):
     """Each zone's meter and totals; the order is that of its column everywhere.
 
-    `pending_*` is the newest reading beyond the watermark, 0 if there is none; `least_use_ppm` one more than
-    the figure, 0 if there is none.
+    `gaps` are those told in former epochs of the publisher, `told_gaps` in this one; `least_use_ppm` is one
+    more than the figure, 0 if there is none.
     """
 
     zone: list[str]
@@ -32,15 +32,24 @@ class ZonesTable(Table, kw_only=True):
     attributed_uj: U64
     read_ns: U64
     read_uj: U64
-    pending_ns: U64
-    pending_uj: U64
+    interpolation_uj: U64
+    join_skew_ns: U64
     meter_gaps: U32
     gaps: U32
+    told_gaps: U32
     measured_uj: U64
     idle_uj: U64
     idle_remainder: U64
     least_uw: U64
     least_use_ppm: U32
+
+
+class PointsTable(Table, kw_only=True):
+    """Readings of each zone beyond its watermark."""
+
+    zone_row: U32
+    mono_ns: U64
+    energy_uj: U64
 
 
 class BinsTable(Table, kw_only=True):
@@ -64,6 +73,7 @@ class WorkloadsTable(Table, kw_only=True):
     vm_id: list[str]
     runtime: list[str]
     last_seen_ns: U64
+    cpu_request_m: U32
     cpu_ns: U64
     dynamic_uj: list[U64]
     idle_uj: list[U64]
@@ -121,7 +131,7 @@ class ParentsTable(Table, kw_only=True):
 class WindowsTable(Table, kw_only=True):
     """Use that some zone has yet to cover: of a GPU, or, without `gpu`, of the CPUs.
 
-    `accounts`: how many of WindowUse's entries are its own. `features`: bits of the feature rows it tells.
+    `accounts`: how many of WindowUse's entries are its own.
     """
 
     gpu: list[str]
@@ -129,7 +139,13 @@ class WindowsTable(Table, kw_only=True):
     end_ns: U64
     gap: list[str]
     accounts: U32
-    features: U64
+
+
+class ToldTable(Table, kw_only=True):
+    """Which features each window tells; of the others it knows nothing, which is not 0."""
+
+    window_row: U32
+    feature_row: U32
 
 
 class CapacityTable(Table, kw_only=True):
@@ -173,7 +189,7 @@ class GpuReadTable(Table, kw_only=True):
 
 
 class CurvesTable(Table, kw_only=True):
-    """The zones that `other` is the rest of, each at the time up to which that is known."""
+    """The zones that `other` is the rest of: each at the time up to which that is known, and its newest."""
 
     zone: list[str]
     index: list[str]
@@ -183,6 +199,8 @@ class CurvesTable(Table, kw_only=True):
     base_uj: U64
     mono_ns: U64
     energy_uj: U64
+    newest_ns: U64
+    newest_uj: U64
 
 
 class LedgerHeader(Struct, kw_only=True):
@@ -200,6 +218,7 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     usage_epoch: int
     usage_mono_ns: int
     zones: ZonesTable
+    points: PointsTable
     bins: BinsTable
     models: list[list[float]]
     unattributed: EnergyUnattributed
@@ -210,6 +229,7 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     raw_cgroups: RawCgroupsTable
     parents: ParentsTable
     windows: WindowsTable
+    told: ToldTable
     capacity: CapacityTable
     features: FeaturesTable
     window_use: WindowUse
@@ -218,6 +238,8 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     gpu_read: GpuReadTable
     other_source: str
     other_index: str
+    other_epoch: int
+    other_is_told: bool
     other_bound_ns: int
     other_remainder_uj: int
     other_uj: int

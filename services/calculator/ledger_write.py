@@ -26,8 +26,10 @@ from .ledger_tables import (
     LanesTable,
     LedgerDocument,
     ParentsTable,
+    PointsTable,
     RawCgroupsTable,
     RowsTable,
+    ToldTable,
     WindowsTable,
     WindowUse,
     WorkloadsTable,
@@ -46,7 +48,7 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
     workloads = list(state.workloads.by_identity.values())
     rows = state.rows.accounts()
     partition, gpu = state.zones.partition, state.gpu_usage
-    windows, capacity, features, use = _window_tables(state, workloads, rows)
+    windows, told, capacity, features, use = _window_tables(state, workloads, rows)
     return LedgerDocument(
         ledger_schema=LEDGER_SCHEMA,
         node=node,
@@ -55,6 +57,7 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         usage_epoch=state.usage.epoch,
         usage_mono_ns=state.usage.mono_ns,
         zones=_zones_table(zones),
+        points=_points_table(zones),
         bins=_bins_table(zones),
         models=[zone.power_model.to_floats() for zone in zones],
         unattributed=unattributed_table(state.accounts),
@@ -67,6 +70,7 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
             cgroup_id=U64(state.usage.parents.keys()), parent_id=U64(state.usage.parents.values())
         ),
         windows=windows,
+        told=told,
         capacity=capacity,
         features=features,
         window_use=use,
@@ -75,6 +79,8 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         gpu_read=GpuReadTable(index=list(gpu.read_ns), read_ns=U64(gpu.read_ns.values())),
         other_source=partition.source,
         other_index=partition.index,
+        other_epoch=partition.epoch,
+        other_is_told=partition.is_told,
         other_bound_ns=partition.bound_ns,
         other_remainder_uj=partition.remainder_uj,
         other_uj=partition.other_uj,
@@ -96,15 +102,25 @@ def _zones_table(zones: list[Zone]) -> ZonesTable:
         attributed_uj=U64(zone.meter.attributed_uj for zone in zones),
         read_ns=U64(zone.meter.read_ns for zone in zones),
         read_uj=U64(zone.meter.read_uj for zone in zones),
-        pending_ns=U64(zone.meter.points[-1][0] if zone.meter.points else 0 for zone in zones),
-        pending_uj=U64(zone.meter.points[-1][1] if zone.meter.points else 0 for zone in zones),
+        interpolation_uj=U64(zone.meter.interpolation_uj for zone in zones),
+        join_skew_ns=U64(zone.meter.join_skew_ns for zone in zones),
         meter_gaps=U32(zone.meter.gaps for zone in zones),
         gaps=U32(zone.gaps for zone in zones),
+        told_gaps=U32(zone.told_gaps for zone in zones),
         measured_uj=U64(zone.measured_uj for zone in zones),
         idle_uj=U64(zone.idle_uj for zone in zones),
         idle_remainder=U64(zone.idle_remainder for zone in zones),
         least_uw=U64(zone.idle_seen.least_uw for zone in zones),
         least_use_ppm=U32(zone.idle_seen.least_use_ppm + 1 for zone in zones),
+    )
+
+
+def _points_table(zones: list[Zone]) -> PointsTable:
+    points = [(zone.number, *point) for zone in zones for point in zone.meter.points]
+    return PointsTable(
+        zone_row=U32(number for number, _ns, _uj in points),
+        mono_ns=U64(mono_ns for _number, mono_ns, _uj in points),
+        energy_uj=U64(energy_uj for _number, _ns, energy_uj in points),
     )
 
 
@@ -128,6 +144,7 @@ def _workloads_table(state: State, workloads: list[Workload]) -> WorkloadsTable:
         vm_id=[one.vm_id for one in workloads],
         runtime=[one.runtime for one in workloads],
         last_seen_ns=U64(one.last_seen_ns for one in workloads),
+        cpu_request_m=U32(one.cpu_request_m for one in workloads),
         cpu_ns=u64(state.accounts.cpu_ns[own]),
         dynamic_uj=[u64(totals[own]) for totals in state.accounts.dynamic_uj],
         idle_uj=[u64(totals[own]) for totals in state.accounts.idle_uj],
@@ -204,12 +221,14 @@ def _curves_table(partition: Partition) -> CurvesTable:
         base_uj=U64(curve.base_uj for _name, curve in curves),
         mono_ns=U64(curve.points[0][0] for _name, curve in curves),
         energy_uj=U64(curve.points[0][1] for _name, curve in curves),
+        newest_ns=U64(curve.points[-1][0] for _name, curve in curves),
+        newest_uj=U64(curve.points[-1][1] for _name, curve in curves),
     )
 
 
 def _window_tables(
     state: State, workloads: list[Workload], rows: Ints
-) -> tuple[WindowsTable, CapacityTable, FeaturesTable, WindowUse]:
+) -> tuple[WindowsTable, ToldTable, CapacityTable, FeaturesTable, WindowUse]:
     account_row = np.full(state.accounts.capacity, NO_ROW, np.int64)
     account_row[[one.account for one in workloads]] = np.arange(len(workloads))
     account_row[rows] = len(workloads) + np.arange(len(rows))
@@ -233,10 +252,10 @@ def _window_tables(
             end_ns=U64(window.end_ns for window in windows),
             gap=[window.gap for window in windows],
             accounts=U32(len(window.accounts) for window in windows),
-            features=U64(
-                sum(1 << bit for bit, feature in enumerate(features) if feature in window.use)
-                for window in windows
-            ),
+        ),
+        ToldTable(
+            window_row=U32(row for row, window in enumerate(windows) for _feature in window.use),
+            feature_row=U32(features.index(feature) for window in windows for feature in window.use),
         ),
         CapacityTable(
             window_row=U32(row for row, window in enumerate(windows) for _socket in window.capacity_ns),

@@ -15,6 +15,7 @@ from .state import State
 
 # Activity that waits for metadata; more than this and the oldest is taken as it is.
 _WAITING_MAX = 64
+_AHEAD_NS_MAX = 1_000_000_000  # all clocks of a boot are one clock
 
 
 class CalculatorStage:
@@ -45,6 +46,9 @@ class CalculatorStage:
                 "foreign_frame", f"{frame.topic} of node {frame.node!r}, expected {self._runtime.node!r}"
             )
             return
+        if frame.mono_ns > self._runtime.now_ns() + _AHEAD_NS_MAX:
+            self._runtime.count("future_frame", f"{frame.topic} has a time that has not come yet")
+            return
         if isinstance(frame, Activity):
             self._waiting.append((self._runtime.now_ns(), frame))
             self._sources["probe"], self._skew_ns = frame.sources, frame.skew_ns
@@ -53,9 +57,17 @@ class CalculatorStage:
             self._sources["metadata"] = frame.sources
         elif isinstance(frame, Power):
             self._sources["power"] = frame.sources
-            if refused := self._state.take_power(frame, self._rules):
-                self._runtime.count("energy_fell", f"{refused} readings below an earlier one of their epoch")
+            self._take_power(frame)
         self._advance()
+
+    def _take_power(self, frame: Power) -> None:
+        try:
+            refused = self._state.take_power(frame, self._rules)
+        except ImpossibleError as error:
+            self._runtime.count("impossible_power", error)
+        else:
+            if refused:
+                self._runtime.count("energy_fell", f"{refused} readings that can't follow those before")
 
     def on_tick(self, now_ns: int) -> None:
         """Go on without metadata that doesn't come; give a sign of life."""

@@ -62,16 +62,16 @@ class Meter:
             self.points = []
             self.gaps += 1
             self.read_ns, self.read_uj = self.watermark_ns, 0
-        last_ns, last_uj = self.points[-1] if self.points else (self.watermark_ns, self.attributed_uj)
+        last_ns, last_uj = self.newest
         if mono_ns <= last_ns or energy_uj < last_uj:
             return False
         self.points = thinned([*self.points, (mono_ns, energy_uj)])
         return True
 
     @property
-    def newest_ns(self) -> int:
-        """Time of the newest reading, or of the watermark if there is none beyond it."""
-        return self.points[-1][0] if self.points else self.watermark_ns
+    def newest(self) -> Point:
+        """The newest reading, or the watermark if there is none beyond it."""
+        return self.points[-1] if self.points else (self.watermark_ns, self.attributed_uj)
 
     def take_until(self, mono_ns: int) -> int:
         """Energy from the watermark to a time up to the newest reading, which becomes the watermark."""

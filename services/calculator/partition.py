@@ -28,6 +28,10 @@ class Curve:
         newest_ns, newest_uj = self.points[-1]
         if epoch != self.epoch:
             self.epoch, self.base_uj = epoch, newest_uj
+            if epoch > newest_ns:
+                # What flowed before it and was not read is nobody's.
+                self.points = [*self.points, (epoch, newest_uj)]
+                newest_ns = epoch
         if mono_ns > newest_ns:
             self.points = thinned([*self.points, (mono_ns, max(newest_uj, self.base_uj + energy_uj))])
 
@@ -46,11 +50,14 @@ class Partition:
 
     source: str = ""  # of the platform
     index: str = ""
+    epoch: int = 0  # when it began: it begins again when the platform's source changes
+    is_told: bool = False  # power has a zone `other` of its own
     bound_ns: int = 0  # up to when it is known
     remainder_uj: int = 0  # platform minus parts since the beginning; may fall, unlike `other_uj`
     other_uj: int = 0
     curves: dict[ZoneName, Curve] = field(default_factory=dict)
     listed: set[ZoneName] = field(default_factory=set)  # in the newest frame: the others have ended
+    _resume_ns: int = 0  # where to go on after a new epoch of the platform's publisher
 
     @property
     def disagreement_uj(self) -> int:
@@ -64,6 +71,9 @@ class Partition:
         """
         if name[0] == WHOLE or name[0] in PARTS:
             curve = self.curves.setdefault(name, Curve(epoch, [(start_ns, 0)]))
+            is_clock = name == (WHOLE, self.index, self.source)
+            if is_clock and epoch != curve.epoch and epoch > self.bound_ns:
+                self._resume_ns = epoch
             curve.read(epoch, mono_ns, energy_uj)
 
     def end_frame(self, listed: set[ZoneName]) -> None:
@@ -74,25 +84,41 @@ class Partition:
             for curve in self.curves.values():
                 curve.points = curve.points[-1:]
         if platforms and self.source not in {source for _zone, _index, source in platforms}:
+            points = self.curves[platforms[0]].points
+            # One that takes over from another begins with its present reading: what it has counted so far may
+            # be of the other's time.
+            self.epoch = self.bound_ns = (points[-1] if self.source else points[0])[0]
             _zone, self.index, self.source = platforms[0]
-            self.bound_ns = self.curves[platforms[0]].points[0][0]
             self.remainder_uj = self.other_uj = 0
+            for curve in self.curves.values():
+                curve.forget_before(self.bound_ns)
 
     def readings(self) -> list[Point]:
         """The new readings of `other`: at those of the platform that all its parts have reached."""
         clock = self.curves.get((WHOLE, self.index, self.source))
-        if clock is None:
+        if clock is None or self.is_told:
             return []
-        reached = min((self.curves[name].points[-1][0] for name in self.listed), default=0)
+        reached_ns = min((self.curves[name].points[-1][0] for name in self.listed), default=0)
+        # Readings of a former epoch are waited for no longer.
+        reached_ns = max(reached_ns, self._resume_ns - 1)
         found = []
-        for until_ns, _energy_uj in [point for point in clock.points if self.bound_ns < point[0] <= reached]:
+        for until_ns, _energy_uj in [
+            point for point in clock.points if self.bound_ns < point[0] <= reached_ns
+        ]:
+            if self._resume_ns and until_ns >= self._resume_ns:
+                break
             whole_uj = self._growth(until_ns, lambda name: name[0] == WHOLE and name[2] == self.source)
             parts_uj = self._growth(until_ns, lambda name: name[0] != WHOLE)
             self.remainder_uj += whole_uj - parts_uj
             self.other_uj = max(self.other_uj, self.remainder_uj)
             self.bound_ns = until_ns
             found.append((until_ns, self.other_uj))
-        if found:
+        # Between the last reading of one epoch and the beginning of the next the platform was not read: what
+        # its parts have counted there must not be taken from what it counts later.
+        resumes, self._resume_ns = self._resume_ns > self.bound_ns, 0
+        if resumes:
+            self.bound_ns = clock.epoch
+        if found or resumes:
             for curve in self.curves.values():
                 curve.forget_before(self.bound_ns)
         return found

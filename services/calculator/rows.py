@@ -47,7 +47,8 @@ class Rows:
             known = self.account_of.get(keys[row])
             owner = self._owner(keys[row], table.flags[row], names, activity.mono_ns)
             located[row] = self.open(keys[row], owner) if known is None else known
-        if names.version != self._names_version:
+        # Before any metadata has come, what is known from the ledger is better than nothing.
+        if names.version not in (0, self._names_version):
             self._rename(dict(zip(keys, table.flags, strict=True)), names, activity.mono_ns)
             self._names_version = names.version
         self.widen()
@@ -78,15 +79,19 @@ class Rows:
         return np.flatnonzero(self.is_listed)
 
     def of_processes(self) -> dict[tuple[int, int], int]:
-        """An account of each (pid, start): of one that has moved, the row of the cgroup it came to last."""
-        return {key[1:]: account for key, account in self.account_of.items()}
+        """An account of each (pid, start): of one that has moved, the row of the youngest cgroup."""
+        # The kernel numbers cgroups in the order in which they are made.
+        return {key[1:]: account for key, account in sorted(self.account_of.items())}
 
     def _owner(self, key: Key, flags: int, names: Names, now_ns: int) -> Workload:
         owner = names.owner(*key, is_kernel=bool(flags & PROCESS_KERNEL_THREAD))
         return self._workloads.workload(owner, now_ns)
 
     def _rename(self, flags: dict[Key, int], names: Names, now_ns: int) -> None:
-        """Metadata has changed its mind about some: what they used before stays where it was."""
+        """Metadata has changed its mind about some: what they have been given so far stays where it was.
+
+        Energy of windows that some meter has yet to cover goes to the new owner: it always was theirs.
+        """
         for key, flag in flags.items():
             account = self.account_of[key]
             workload = self._owner(key, flag, names, now_ns)

@@ -3,9 +3,13 @@
 
 from dataclasses import dataclass, field
 
+from wattline.settings import nearest
+
+from .idle import LEARNED, OBSERVED_MIN
+
 NODE, EVEN, USAGE, REQUESTS = "node", "even", "usage", "requests"
-LEARNED, OBSERVED_MIN = "learned", "observed-min"
 RATIO, MODEL = "ratio", "model"
+_ZONES = ("package", "core", "uncore", "dram", "gpu", "psys", "platform", "other")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ def parse_idle_power(text: str) -> tuple[str, dict[str, int]]:
         if not (name and equals and 0 <= power_uw < 2**50):
             raise ValueError(
                 f"expected learned, observed-min or ZONE=WATTS (package=12.5,dram-1=3), got {part.strip()!r}"
+            )
+        if name.partition("-")[0] not in _ZONES:
+            raise ValueError(
+                f"expected a zone ({', '.join(_ZONES)}, or one with its index as package-1), got "
+                f"{name!r}{nearest(name, _ZONES)}"
             )
         fixed_uw[name] = power_uw
     return method, fixed_uw

@@ -39,7 +39,10 @@ class CalculatorSettings(ReplaySettings, kw_only=True, frozen=True):
     terminated_keep_s: Annotated[
         float,
         meaning(
-            "how long an ended container keeps its series before it is folded into `terminated`", "s", ge=1
+            "how long an ended container keeps its series before it is folded into `terminated`",
+            "s",
+            ge=1,
+            le=31_536_000,
         ),
     ] = field(default=300.0, name="terminated-keep-s")
     metadata_grace_s: Annotated[

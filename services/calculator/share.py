@@ -42,10 +42,11 @@ def choose(zone: str, window: Window, socket: int | None, model: PowerModel, met
     return Share(None, NOTHING)
 
 
-def learn(model: PowerModel, energy_uj: int, window: Window, socket: int | None) -> None:
-    """Let a zone's model see a window."""
-    if (amounts := _amounts(window, socket)) is not None:
-        model.observe(energy_uj, window.end_ns - window.start_ns, amounts.sum(axis=1))
+def learn(model: PowerModel, energy_uj: int, time_ns: int, window: Window, socket: int | None) -> None:
+    """Let a zone's model see a window, unless the energy is of a part of it only."""
+    amounts = _amounts(window, socket)
+    if amounts is not None and time_ns == window.end_ns - window.start_ns:
+        model.observe(energy_uj, time_ns, amounts.sum(axis=1))
 
 
 def _amounts(window: Window, socket: int | None) -> np.typing.NDArray[np.float64] | None:

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything the calculator remembers, and the steps that change it. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from wattline.wire.frames import Activity, Power
+from wattline.wire.columns import Column
+from wattline.wire.frames import Activity, Power, Table
 
 from .accounts import NOBODY, Accounts
 from .attribute import Members
-from .columns import Ints, ints
+from .columns import ImpossibleError, Ints, ints
 from .features import features
 from .gpu_usage import GpuBook, GpuWindow
 from .names import Names
@@ -21,6 +23,10 @@ from .timeline import Feature, Timeline, Window, joined
 from .usage import NO_SOCKET, RawUse, UsageBook
 from .workloads import UNKNOWN, Owner, Workloads
 from .zones import Timelines, Zones
+
+_SUM_MAX = 2**61
+_NO_COUNTERS = ("cgroup_id", "pid", "start_ticks", "start_mono_ns", "stamp_mono_ns", "flags", "cpu", "socket")
+_REQUEST_SCALE = 1000
 
 
 @dataclass
@@ -36,6 +42,7 @@ class State:
     zones: Zones = field(init=False)
     timeline: Timeline = field(default_factory=Timeline)
     gpu_timelines: dict[str, Timeline] = field(default_factory=dict)
+    now_ns: int = 0  # the newest power frame's time
 
     def __post_init__(self) -> None:
         self.workloads = Workloads(self.accounts)
@@ -49,7 +56,8 @@ class State:
         """
         if not self.usage.is_newer(activity):
             return
-        check_possible(activity)
+        for table in (activity.cpus, activity.cgroups, activity.processes):
+            check_sums(table)
         located = self.rows.locate(activity, names)
         raw = self.usage.advance(activity, located, self.rows.cgroup_id)
         window = self._window(raw, names)
@@ -61,13 +69,19 @@ class State:
         self.timeline.add(window)
 
     def take_power(self, power: Power, rules: Rules) -> int:
-        """Take readings; how many were refused because a cumulative energy fell."""
-        for window in self.gpu_usage.advance(power):
-            self.gpu_timelines.setdefault(window.gpu, Timeline()).add(self._gpu_window(window))
+        """Take readings; how many were refused because a cumulative energy fell, or can't be.
+
+        Raises ImpossibleError as above.
+        """
+        check_sums(power.gpu_use)
+        self.gpu_usage.take(power)
+        self.now_ns = max(self.now_ns, power.mono_ns)
         return self.zones.read(power, rules)
 
     def attribute(self, rules: Rules) -> bool:
         """Give away what meters and activity both cover; whether there was any."""
+        for window in self.gpu_usage.windows(self.usage.mono_ns):
+            self.gpu_timelines.setdefault(window.gpu, Timeline()).add(self._gpu_window(window))
         members: list[Members] = []
 
         def members_now() -> Members:
@@ -77,9 +91,9 @@ class State:
 
         timelines = Timelines(self.timeline, self.gpu_timelines, self._joined)
         advanced = self.zones.attribute(timelines, members_now, rules)
-        self._drop(self.timeline, self.zones.watermarks_ns())
+        self._drop(self.timeline, self.zones.watermarks_ns(self.now_ns))
         for index, timeline in self.gpu_timelines.items():
-            self._drop(timeline, self.zones.watermarks_ns(of_gpu=index))
+            self._drop(timeline, self.zones.watermarks_ns(self.now_ns, of_gpu=index))
         pending = [self.timeline, *self.gpu_timelines.values()]
         self.accounts.reuse_closed(window.accounts for timeline in pending for window in timeline.windows)
         return advanced
@@ -174,7 +188,10 @@ class State:
         numbers = self.rows.workload[rows]
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))
         counts = np.diff(starts, append=len(rows))
-        requests = [self.workloads.get(number).cpu_request_m for number in numbers[starts].tolist()]
+        present = [self.workloads.get(number) for number in numbers[starts].tolist()]
+        parts = Counter(one.container_id for one in present)
+        # A container's promise is shared by the machines in it.
+        requests = [one.cpu_request_m * _REQUEST_SCALE // parts[one.container_id] for one in present]
         return Members(rows, counts, np.array(requests, np.int64))
 
     def _drop(self, timeline: Timeline, watermarks_ns: list[int]) -> None:
@@ -186,11 +203,13 @@ class State:
         return joined(run, self.accounts.forward, self.order())
 
 
-def check_possible(activity: Activity) -> None:
-    """Raises ImpossibleError for a counter from 2⁶³ on."""
-    for table in (activity.cpus, activity.cgroups, activity.processes):
-        for name in table.__struct_fields__:
-            value = getattr(table, name)
-            for column in value if name in table.column_lists else (value,):
-                if not isinstance(column, list):
-                    ints(column)
+def check_sums(table: Table) -> None:
+    """Raises ImpossibleError for counters whose sum is beyond what 64 bits are safe for."""
+    for name in table.__struct_fields__:
+        value = getattr(table, name)
+        for column in value if name in table.column_lists else (value,):
+            if isinstance(column, Column) and name not in _NO_COUNTERS:
+                ints(column)
+                total = float(np.frombuffer(column, f"u{column.itemsize}").sum(dtype=np.float64))
+                if total >= _SUM_MAX:
+                    raise ImpossibleError(f"{name}: expected a sum below 2^61, got {total:.3g}")

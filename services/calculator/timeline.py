@@ -17,9 +17,10 @@ from .use_curve import Busy, UseCurve
 
 # Windows kept apart while a meter is silent; beyond that the oldest are joined.
 _WINDOWS_MAX = 64
+_ENTRIES_MAX = 500_000  # users in all of them together
 
-# What somebody used, on one socket: cpu_time (ns), frequency (ns × kHz), cycles, instructions, cache_misses,
-# gpu_time (ns).
+# What somebody used, on one socket: cpu_time (ns), frequency (CPU time × clock, in cycles), cycles,
+# instructions, cache_misses, gpu_time (ns).
 Feature = tuple[str, int]
 _TIMES = ("cpu_time", "gpu_time")
 
@@ -107,15 +108,23 @@ class Timeline:
         self.use.add(window.start_ns, window.end_ns, window.busy())
 
     def shorten(self, watermarks_ns: Iterable[int], join: Callable[[list[Window]], Window]) -> None:
-        """Join old windows, if there are too many, where no zone stands on their common bound."""
+        """Join old windows, if there are too many, where no zone stands on their common bound.
+
+        Where that is not enough, the oldest are forgotten: what a meter that comes back after so long, and
+        after so many gaps, has counted is then nobody's.
+        """
         bounds = set(watermarks_ns)
-        while len(self.windows) > _WINDOWS_MAX:
+        while len(self.windows) > _WINDOWS_MAX or self._entries > _ENTRIES_MAX:
             for index, (before, after) in enumerate(pairwise(self.windows)):
                 if before.end_ns == after.start_ns and before.end_ns not in bounds:
                     self.windows[index : index + 2] = [join([before, after])]
                     break
             else:
-                return
+                self.windows = self.windows[1:]
+
+    @property
+    def _entries(self) -> int:
+        return sum(len(window.accounts) for window in self.windows)
 
     def runs(self, after_ns: int, until_ns: int) -> list[list[Window]]:
         """Windows ending in (after, until], adjoining ones together: what to attribute at a reading."""

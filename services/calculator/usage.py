@@ -51,8 +51,8 @@ class UsageBook:
     parents: Parents = field(default_factory=dict)
 
     def is_newer(self, activity: Activity) -> bool:
-        """Whether a frame tells of a later time."""
-        return activity.mono_ns > self._start_ns(activity)
+        """Whether a frame tells of a later time, and of no former epoch."""
+        return activity.epoch >= self.epoch and activity.mono_ns > self._start_ns(activity)
 
     def _start_ns(self, activity: Activity) -> int:
         return self.mono_ns if activity.epoch == self.epoch else max(self.mono_ns, activity.epoch)
@@ -155,7 +155,8 @@ def _lost(activity: Activity) -> Amounts:
 def _capacity_ns(activity: Activity, start_ns: int) -> dict[int, int]:
     cpus = activity.cpus
     capacity_ns: dict[int, int] = {}
-    for socket in cpus.socket or [NO_SOCKET] * len(cpus):
+    are_told = activity.processes.socket or activity.cgroups.socket
+    for socket in (are_told and cpus.socket) or [NO_SOCKET] * len(cpus):
         capacity_ns[socket] = capacity_ns.get(socket, 0) + activity.mono_ns - start_ns
     return capacity_ns
 

@@ -7,6 +7,7 @@ has ended keeps its account for a time. Then a machine is folded into its contai
 never falls.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +72,7 @@ class Workloads:
         self._accounts = accounts
         self.by_identity: dict[Identity, Workload] = {}
         self.by_number: list[Workload | None] = []
+        self._free: list[int] = []
 
     def __len__(self) -> int:
         return len(self.by_identity)
@@ -99,7 +101,7 @@ class Workloads:
         return workload
 
     def _number(self) -> int:
-        return self.by_number.index(None) if None in self.by_number else len(self.by_number)
+        return self._free.pop() if self._free else len(self.by_number)
 
     def accounts(self) -> Ints:
         """By number, the workload's own account; 0 where there is none."""
@@ -124,38 +126,43 @@ class Workloads:
 
         # Machines first: their containers then live on with what they were given.
         ended = filter(has_ended, list(self.by_identity.values()))
+        members = Counter(one.pod_uid for one in self.by_identity.values())
         for one in sorted(ended, key=lambda one: (not one.vm_id, one.identity)):
-            if (one.vm_id or has_ended(one)) and (parent := self._parent(one)) is not None:
+            if (one.vm_id or has_ended(one)) and (parent := self._parent(one, members)) is not None:
+                count = len(self.by_identity)
                 heir = self.workload(parent, now_ns)
+                members[heir.pod_uid] += len(self.by_identity) - count
+                members[one.pod_uid] -= 1
                 self._fold(one, heir, now_ns)
                 seen_ns[heir.together] = now_ns
 
     def _seen_together_ns(self) -> dict[Name, int]:
-        """When any of those was last seen that make up one container; or one machine outside of any."""
+        """When any of those was last seen that make up one container; or one machine, wherever it runs."""
         seen_ns: dict[Name, int] = {}
         for one in self.by_identity.values():
             seen_ns[one.together] = max(one.last_seen_ns, seen_ns.get(one.together, 0))
-        of_machines: dict[str, int] = {}
-        for one in self.by_identity.values():
-            if one.vm_id:
-                of_machines[one.vm_id] = max(seen_ns[one.together], of_machines.get(one.vm_id, 0))
-        for one in self.by_identity.values():
-            seen_ns[one.together] = max(seen_ns[one.together], of_machines.get(one.vm_id, 0))
+        machines = [(one.together, ("vm", one.vm_id)) for one in self.by_identity.values() if one.vm_id]
+        changed = bool(machines)
+        while changed:  # once for each container that a machine leads to: hardly ever more than twice
+            changed = False
+            for container, machine in machines:
+                newest_ns = max(seen_ns[container], seen_ns.get(machine, 0))
+                changed |= newest_ns > min(seen_ns[container], seen_ns.get(machine, 0))
+                seen_ns[container] = seen_ns[machine] = newest_ns
         return seen_ns
 
-    def _parent(self, workload: Workload) -> Owner | None:
-        """Where an ended workload goes; None: nowhere yet."""
+    @staticmethod
+    def _parent(workload: Workload, members: Counter[str]) -> Owner | None:
+        """Where an ended workload goes; None: nowhere yet. `members`: how many workloads each pod has."""
         if workload.vm_id:
             return Owner(workload.container_id, workload.runtime, workload.pod_uid)
         if workload.container_id != TERMINATED:
             return Owner(TERMINATED, "", workload.pod_uid)
-        is_alone = not any(
-            one.pod_uid == workload.pod_uid and one is not workload for one in self.by_identity.values()
-        )
-        return Owner(TERMINATED) if is_alone else None
+        return Owner(TERMINATED) if members[workload.pod_uid] == 1 else None
 
     def _fold(self, workload: Workload, heir: Workload, now_ns: int) -> None:
         heir.last_seen_ns = now_ns
         self._accounts.close_onto(workload.account, heir.account)
         self.by_number[workload.number] = None
+        self._free.append(workload.number)
         del self.by_identity[workload.identity]

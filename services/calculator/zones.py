@@ -8,19 +8,21 @@ from wattline.wire.frames import Power
 
 from .accounts import Accounts
 from .attribute import NO_USE, POWER_GAP, Giving, MembersNow
-from .idle import FIXED, Estimate, IdlePower
+from .idle import FIXED, OBSERVED_MIN, Estimate, IdlePower
 from .meter import Meter, Point, thinned
 from .model import PowerModel
 from .partition import Partition, ZoneName
-from .rules import MODEL, OBSERVED_MIN, Rules
+from .rules import MODEL, Rules
 from .share import choose, learn
 from .timeline import Timeline, Window
 from .use_curve import UseCurve
 
 _UW_PER_UJ_NS = 1_000_000_000  # µW × ns = 10⁻⁹ µJ
 OTHER = "other"
-# 4.6 TJ: a gigawatt for an hour. Whoever says more is mistaken.
-_ENERGY_UJ_MAX = 2**62
+_NS_PER_S = 1_000_000_000
+_POWER_UW_MAX = 10**15  # a gigawatt: whoever says more is mistaken
+# After so long without a row a zone has gone: should it come back, who ran meanwhile is not known any more.
+_AWAY_NS = 300 * _NS_PER_S
 # Zones that a machine may have one of in each socket, their index beginning with the socket's number.
 _OF_SOCKETS = ("package", "core", "uncore", "dram")
 
@@ -35,7 +37,8 @@ class Zone:
     provenance: str = ""
     model: str = ""
     error_ratio_ppm: int = 0
-    gaps: int = 0  # those the publisher has told of
+    gaps: int = 0  # those that the publisher has told of in former epochs
+    told_gaps: int = 0  # in this one
     measured_uj: int = 0
     idle_uj: int = 0
     idle_remainder: int = 0  # µW·ns short of a whole µJ
@@ -43,6 +46,7 @@ class Zone:
     power_model: PowerModel = field(default_factory=PowerModel)
     share_by: str = ""
     unlearned: list[Point] = field(default_factory=list)  # readings that idle power is to be learned from
+    seen_ns: int = 0  # when power last told of it
 
     def idle(self, rules: Rules) -> Estimate:
         """Its idle power, by the rule in force."""
@@ -81,26 +85,34 @@ class Zones:
             # Its energy counts from when its publisher began to count: now, or when its epoch began.
             start_ns = power.epoch if rows.energy_uj[row] else rows.mono_ns[row]
             zone = self._zone(name, power.epoch, start_ns)
-            refused += not self._read(zone, power.epoch, rows.mono_ns[row], rows.energy_uj[row], rules)
+            if rows.mono_ns[row] > power.mono_ns:
+                refused += 1  # of the future
+                continue
             zone.provenance, zone.model = rows.provenance[row], rows.model[row]
-            zone.error_ratio_ppm, zone.gaps = rows.error_ratio_ppm[row], rows.gaps[row]
-            self.partition.read(name, power.epoch, start_ns, rows.mono_ns[row], rows.energy_uj[row])
+            zone.error_ratio_ppm = rows.error_ratio_ppm[row]
+            zone.seen_ns = power.mono_ns
+            if self._read(zone, power.epoch, rows.mono_ns[row], rows.energy_uj[row], rules):
+                zone.told_gaps = max(zone.told_gaps, rows.gaps[row])
+                self.partition.read(name, power.epoch, start_ns, rows.mono_ns[row], rows.energy_uj[row])
+            else:
+                refused += 1
         names = set(zip(rows.zone, rows.index, rows.source, strict=True))
+        self.partition.is_told = self.partition.is_told or OTHER in rows.zone
         self.partition.end_frame(names)
-        if OTHER not in rows.zone:
-            self._read_other(rules)
-        return refused
+        return refused + self._read_other(power.mono_ns, rules)
 
-    def _read_other(self, rules: Rules) -> None:
-        partition = self.partition
+    def _read_other(self, now_ns: int, rules: Rules) -> int:
+        partition, refused = self.partition, 0
         for mono_ns, energy_uj in partition.readings():
             name = (OTHER, partition.index, partition.source)
-            zone = self._zone(name, 1, mono_ns)
-            self._read(zone, 1, mono_ns, energy_uj, rules)
+            zone = self._zone(name, partition.epoch, partition.epoch)
+            zone.seen_ns = now_ns
+            refused += not self._read(zone, partition.epoch, mono_ns, energy_uj, rules)
             within = [self.zones[part] for part in partition.listed]
             zone.provenance = (
                 "measured" if all(one.provenance == "measured" for one in within) else "estimated"
             )
+        return refused
 
     def _zone(self, name: ZoneName, epoch: int, start_ns: int) -> Zone:
         zone = self.zones.get(name)
@@ -114,15 +126,17 @@ class Zones:
         meter = zone.meter
         if epoch != meter.epoch:
             zone.unlearned = []
+            zone.gaps, zone.told_gaps = zone.gaps + zone.told_gaps, 0
         if epoch != meter.epoch and meter.points:
             _book_unwatched(zone, meter.points[-1][0], POWER_GAP, self.accounts, rules)
             self._has_booked = True
-        if energy_uj >= _ENERGY_UJ_MAX:
-            return False
+        last_ns, last_uj = meter.newest
+        if (energy_uj - last_uj) * _NS_PER_S > _POWER_UW_MAX * max(0, mono_ns - last_ns):
+            return mono_ns <= last_ns
         accepted = meter.read(epoch, mono_ns, energy_uj)
         if accepted:
             zone.unlearned = thinned([*zone.unlearned, (mono_ns, energy_uj)])
-        return accepted or mono_ns <= meter.newest_ns
+        return accepted or mono_ns <= meter.newest[0]
 
     def attribute(self, timelines: "Timelines", members: MembersNow, rules: Rules) -> bool:
         """Advance every zone as far as its meter and the activity reach; whether any did."""
@@ -137,12 +151,13 @@ class Zones:
                     advanced = True
         return advanced
 
-    def watermarks_ns(self, *, of_gpu: str | None = None) -> list[int]:
-        """Where the zones stand that go by a GPU's timeline, or by the CPUs'."""
+    def watermarks_ns(self, now_ns: int, *, of_gpu: str | None = None) -> list[int]:
+        """Where the zones stand that are there, and go by a GPU's timeline, or by the CPUs'."""
         return [
             zone.meter.watermark_ns
             for zone in self.zones.values()
             if (zone.name[1] if zone.name[0] == "gpu" else None) == of_gpu
+            and now_ns - zone.seen_ns <= _AWAY_NS
         ]
 
     def _socket(self, zone: Zone, sockets: set[int]) -> int | None:
@@ -174,7 +189,7 @@ class Zones:
         time_ns = window.end_ns - zone.meter.watermark_ns
         energy_uj = zone.meter.take_until(window.end_ns)
         if rules.method == MODEL:
-            learn(zone.power_model, energy_uj, window, socket)
+            learn(zone.power_model, energy_uj, time_ns, window, socket)
         idle_uj, dynamic_uj = zone.split(energy_uj, time_ns, zone.idle(rules).power_uw)
         share = choose(zone.name[0], window, socket, zone.power_model, rules.method)
         zone.share_by = share.share_by or zone.share_by

@@ -130,6 +130,7 @@ class Watch:
         assert zones.measured_uj[zone] == given_uj + left_uj
         assert zones.idle_uj[zone] <= zones.measured_uj[zone]
         now["zone", zone] = zones.measured_uj[zone]
+        now["gaps", zone] = zones.gaps[zone]
         for mode in ("dynamic_uj", "idle_uj"):
             listed = Counter()
             processes = tables["processes"]

@@ -50,6 +50,7 @@ class PaperMeter:
     energy_nj: int = 0
     shown: tuple[int, int] = (0, 0)  # time and µJ of the last reading
     is_present: bool = True
+    source: str = "paper"
 
 
 @dataclass
@@ -204,7 +205,7 @@ class Paper:
             zones=PowerZones(
                 zone=[meter.zone for meter in shown],
                 index=[meter.index for meter in shown],
-                source=["paper"] * rows,
+                source=[meter.source for meter in shown],
                 provenance=["measured"] * rows,
                 model=[""] * rows,
                 error_ratio_ppm=U32([0] * rows),

@@ -35,7 +35,8 @@ class Trouble:
             paper.meter("dram", str(socket), 3, per_cpu_s=1, per_mmisses=2, socket=of)
         paper.meter("gpu", "GPU-1", 15, per_cpu_s=4)
         period_ns = chance.choice((0, 7 * S, 60 * S))
-        paper.meter("platform", "chassis", 60, per_cpu_s=15, per_gcycles=3, period_ns=period_ns)
+        for source in ("redfish", "acpi"):
+            paper.meter("platform", source, 60, per_cpu_s=15, period_ns=period_ns, source=source)
         self.desk = Desk(
             Rules(
                 idle_policy=chance.choice(("node", "even", "usage", "requests")),
@@ -69,7 +70,7 @@ class Trouble:
             parent = chance.choice(self.cgroups)
             is_container = chance.random() < 0.7
             pod = chance.choice(("", "", "pod-a", "pod-b")) if is_container else ""
-            vm = chance.choice(("", "", "vm-1"))
+            vm = chance.choice(("", "", "", "vm-1", "vm-2"))
             name = f"{self.next:064x}" if is_container else ""
             if chance.random() < 0.2:
                 name = name and f"{chance.randrange(3):064x}"  # a container that was restarted
@@ -111,7 +112,7 @@ class Trouble:
 
     def change_meters(self):
         for meter in self.paper.meters:
-            if self.chance.random() < 0.03:
+            if self.chance.random() < (0.03 if meter.is_present else 0.02):
                 meter.is_present = not meter.is_present
 
     def send(self):
@@ -201,7 +202,6 @@ def test_where_nothing_was_lost_nothing_is_left_over(seed):
     trouble = Trouble(seed, with_restarts=False)
     trouble.change_meters = lambda: None
     trouble.processes.append((ROOT, 2, 1))
-    trouble.chance.random()
     for _tick in range(TICKS // 2):
         # Somebody always runs, so there is somebody to give to.
         trouble.paper.run(1_000_000, {((ROOT, 2, 1), s): (1e-4, 2, 1, 1) for s in range(trouble.sockets)})

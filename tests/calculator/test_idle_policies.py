@@ -62,6 +62,22 @@ def test_requests_is_by_what_was_promised():
     assert desk.idle_uj("package") == {A: 0, B: IDLE_UJ}
 
 
+def test_a_container_with_a_machine_in_it_weighs_once():
+    """What a container was promised is shared by it and its virtual machines."""
+    machine = Paper(counts=False)
+    machine.born(10, ROOT, A)
+    machine.born(11, ROOT, B)
+    machine.born(12, ROOT, A, "", "vm-1")
+    machine.requests_m = {A: 1000, B: 1000}
+    machine.meter("package", "0", IDLE_W)
+    desk = Desk(Rules(idle_policy="requests", fixed_idle_uw=FIXED))
+    for _second in range(SECONDS):
+        machine.run(S, {((cgroup, 90 + cgroup, 7), 0): (0.1, 1, 1, 0) for cgroup in (10, 11, 12)})
+        for frame in (machine.metadata(), machine.activity(), machine.power()):
+            desk.take(frame)
+    assert desk.idle_uj("package") == pytest.approx({A: IDLE_UJ / 2, B: IDLE_UJ / 2}, abs=SECONDS)
+
+
 def test_requests_that_nobody_has_leave_it_with_the_node():
     """Without any request there is nothing to go by."""
     desk = run("requests")
@@ -99,6 +115,13 @@ def test_idle_power_can_be_set():
 def test_the_setting_is_understood(text, expected):
     """A method, or watts by zone, or both."""
     assert parse_idle_power(text) == expected
+
+
+@pytest.mark.parametrize("text", ["pakage=12", "dram1=3"])
+def test_a_zone_that_there_is_not_is_refused(text):
+    """A mistyped zone would else be learned in silence."""
+    with pytest.raises(ValueError, match=r"expected a zone \(package, .* did you mean"):
+        parse_idle_power(text)
 
 
 @pytest.mark.parametrize("text", ["", "package", "package=", "package=-1", "package=nan", "=3", "dram=1e99"])

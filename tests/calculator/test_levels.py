@@ -100,6 +100,20 @@ def test_a_container_that_comes_back_in_time_goes_on():
     assert "terminated" not in watched.by("container_id")
 
 
+def test_machines_that_share_containers_end_together():
+    """A machine's sum is of several containers: none of them is folded while another one is alive."""
+    watched = Watched()
+    owners = {30: (A, "", "vm-1"), 31: (B, "", "vm-1"), 32: (B, "", "vm-2"), 33: (C, "", "vm-2")}
+    for cgroup_id, owner in owners.items():
+        watched.machine.born(cgroup_id, ROOT, *owner)
+    watched.seconds(10, *owners)
+    for cgroup_id in (31, 32, 33):
+        watched.machine.remove(cgroup_id)
+    watched.seconds(2 * KEEP_S, 30)
+    assert watched.by("vm_id")["vm-2"] > 0
+    assert {A, B, C} <= watched.by("container_id").keys()
+
+
 def test_the_dead_cost_nothing_for_ever():
     """After thousands of short containers, accounts are as many as there are live ones, and some."""
     watched = Watched()

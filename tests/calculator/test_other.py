@@ -110,9 +110,47 @@ def test_a_new_epoch_of_power_goes_on():
     """Cumulative energies that begin again are no fall."""
     partition = Partition()
     platform, package = ("platform", "0", "acpi"), ("package", "0", "rapl")
-    for epoch, second, platform_uj, package_uj in ((1, 1, 50, 30), (1, 2, 100, 60), (3, 4, 50, 30)):
+    readings = ((1, 1, 50, 30), (1, 2, 100, 60), (3 * S, 4, 50, 30), (3 * S, 5, 100, 60))
+    for epoch, second, platform_uj, package_uj in readings:
         partition.read(platform, epoch, 0, second * S, platform_uj)
         partition.read(package, epoch, 0, second * S, package_uj)
         partition.end_frame({platform, package})
         partition.readings()
-    assert (partition.other_uj, partition.disagreement_uj) == (150 - 90, 0)
+    assert (partition.other_uj, partition.disagreement_uj) == (200 - 120, 0)
+
+
+def test_what_was_not_read_between_two_epochs_is_not_taken_from_other():
+    """When power begins anew a slow platform's last stretch is lost, and that of its parts with it."""
+    partition = Partition()
+    platform, package = ("platform", "0", "bmc"), ("package", "0", "rapl")
+    platform_uj = 0
+    for second in range(1, 401):
+        epoch = 1 + second // 90 * 90 * S  # begins anew each one and a half of its periods
+        since = second - epoch // S
+        platform_uj = since // 60 * 60 * 150
+        partition.read(platform, epoch, 0, (epoch // S + since // 60 * 60) * S + 1, platform_uj)
+        partition.read(package, epoch, 0, second * S + 1, since * 100)
+        partition.end_frame({platform, package})
+        partition.readings()
+    # Read as wholes: the first minute of each of five stretches but the last, which is 40 s long.
+    assert partition.other_uj == pytest.approx(4 * 60 * 50, rel=0.01)
+    assert partition.disagreement_uj == 0
+
+
+def test_a_platform_source_that_comes_back_begins_another_count():
+    """From one source to another and back, `other` goes on with each from where it stood."""
+    machine = Paper(counts=False)
+    machine.meter("package", "0", 20)
+    machine.meter("platform", "a", 60, source="redfish")
+    machine.meter("platform", "b", 60, source="acpi")
+    desk, watch = Desk(Rules()), Watch()
+    desk.show = watch.check
+    for second in range(90):
+        first, other = machine.meters[1:]
+        first.is_present, other.is_present = not 40 <= second < 50, 40 <= second < 50
+        machine.run(S, {})
+        for frame in (machine.activity(), machine.power()):
+            desk.take(frame)
+    zones = desk.state.zones.zones
+    assert zones["other", "a", "redfish"].measured_uj == pytest.approx(79 * 40e6, rel=0.03)
+    assert zones["other", "b", "acpi"].measured_uj == pytest.approx(9 * 40e6, rel=0.15)

@@ -126,14 +126,12 @@ def test_each_gpu_by_its_own_users():
             key = (gpu, *PROCESS[container][1:])
             machine.gpu_ns[key] = machine.gpu_ns.get(key, 0) + round(busy_s * S)
         machine.use.setdefault((PROCESS[C], 0), machine.use[PROCESS[A], 0] * 0)
-        for frame in (machine.metadata(), machine.activity(), machine.power()):
+        # Use of the GPU waits for activity to tell of the processes.
+        for frame in (machine.power(), machine.metadata(), machine.activity()):
             desk.take(frame)
     first, second = desk.dynamic_uj("gpu", "GPU-1"), desk.dynamic_uj("gpu", "GPU-2")
-    # A GPU's users are known once the probe has listed them: of the first second nobody is.
-    assert first[B] == pytest.approx(3 * first[A], rel=1e-5)
-    assert first[A] + first[B] + first["unknown_processes"] == 20 * 200_000_000
-    assert second[C] == pytest.approx(20 * 100_000_000 - second["unknown_processes"])
-    assert second[A] == second[B] == 0
+    assert first == pytest.approx({A: 20 * 50_000_000, B: 20 * 150_000_000, C: 0}, abs=25)
+    assert second == {A: 0, B: 0, C: 20 * 100_000_000}
     assert desk.zone("gpu", "GPU-1").share_by == "gpu_time"
 
 
@@ -145,6 +143,27 @@ def test_a_gpu_that_nobody_used_leaves_its_energy_to_nobody():
     watch(machine, desk, {(PROCESS[A], 0): (0.9, 1, 1, 0)})
     assert desk.dynamic_uj("gpu", "GPU-1")[A] == 0
     assert desk.left_uj("gpu", "GPU-1") == {"no_activity": 20 * 10_000_000}
+
+
+def test_a_frame_that_tells_nothing_of_a_gpu_is_no_zero():
+    """Who used it meanwhile is in the next frame that tells, without what they had used before."""
+    machine = paper(counts=False)
+    machine.meter("gpu", "GPU-1", 15)
+    desk = Desk(RULES)
+    first, second = (("GPU-1", *PROCESS[container][1:]) for container in (A, B))
+    for number in range(4):
+        machine.run(S, {(PROCESS[A], 0): (0.1, 1, 1, 0), (PROCESS[B], 0): (0.1, 1, 1, 0)})
+        machine.meters[0].energy_nj += 50 * 10**9
+        machine.gpu_ns[first] = S // 2  # long ago
+        machine.gpu_ns[second] = (number + 1) * S // 4
+        told = machine.gpu_ns
+        machine.gpu_ns = {} if number == 2 else told
+        for frame in (machine.metadata(), machine.activity(), machine.power()):
+            desk.take(frame)
+        machine.gpu_ns = told
+        if number == 0:
+            before_uj = desk.dynamic_uj("gpu", "GPU-1")[A]
+    assert desk.dynamic_uj("gpu", "GPU-1")[A] == before_uj
 
 
 def test_gpu_use_of_a_process_that_has_gone_is_not_counted_again():

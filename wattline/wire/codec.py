@@ -63,7 +63,7 @@ def decode(data: bytes | memoryview, topic: str | None = None) -> AnyFrame:
     return frame
 
 
-def _unpack(data: bytes | memoryview) -> Any:
+def _unpack(data: bytes | memoryview, max_bin_bytes: int = _ROWS_MAX * 8) -> Any:
     try:
         return msgpack.unpackb(
             data,
@@ -71,7 +71,7 @@ def _unpack(data: bytes | memoryview) -> Any:
             unicode_errors="backslashreplace",
             strict_map_key=True,
             max_str_len=65536,
-            max_bin_len=_ROWS_MAX * 8,
+            max_bin_len=max_bin_bytes,
             # An element takes a byte at least, so a few bytes can't ask for megabytes.
             max_array_len=min(_ROWS_MAX, len(data)),
             max_map_len=_KEYS_MAX,
@@ -104,6 +104,7 @@ def pack(state: msgspec.Struct) -> bytes:
 def unpack(data: bytes, state_type: type[StateT]) -> StateT:
     """The state that `pack` wrote. Raises FrameError, and nothing else, for any other bytes."""
     try:
-        return msgspec.convert(_unpack(data), state_type, dec_hook=_column_from_wire)
+        # A stage's own state may have longer columns than a frame: nobody else writes it.
+        return msgspec.convert(_unpack(data, len(data)), state_type, dec_hook=_column_from_wire)
     except _INVALID as error:
         raise FrameError("invalid", f"{state_type.__name__}: {error}") from None

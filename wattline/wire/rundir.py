@@ -6,7 +6,8 @@
     WATTLINE_RUN/SERVICE/lock          held (flock) while it runs
     WATTLINE_RUN/SERVICE/pid           its process id
 
-Only the owner of a subdirectory can write there; readers check that before they trust what is in it.
+Only the owner of a subdirectory can write there; readers check that before they trust what is in it. Where
+the services' users may all make directories (a sticky WATTLINE_RUN of their group), each has its own name.
 """
 
 import fcntl
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Self
 
 from wattline.errors import Fatal, Retry
+
+from .frames import SERVICES
 
 DIRECTORY_MODE = 0o2750  # setgid: what is made inside belongs to the common group
 _SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path less its NUL; man 7 unix
@@ -41,6 +44,13 @@ class ServiceDirectory:
     def prepare(self) -> None:
         """Make the directory for ourselves, or check that the one there is ours."""
         prepare_run(self.path.parent)
+        rightful = self._rightful_uids()
+        if rightful is not None and os.geteuid() not in rightful:
+            raise Fatal(
+                f"this is uid {os.geteuid()}, expected {' or '.join(map(str, rightful))}, whose name "
+                f"{self.path.name} is in {self.path.parent}, to which all of its group may write",
+                Fatal.PERMISSION,
+            )
         try:
             self.path.mkdir(mode=0o750)
         except FileExistsError:
@@ -72,11 +82,8 @@ class ServiceDirectory:
             raise Retry(f"{self.path} does not exist yet") from None
         except PermissionError:
             return f"{self.path} is not readable for uid {os.geteuid()}: is it in the common group?"
-        if not stat.S_ISDIR(directory.st_mode):
-            return f"{self.path} is no directory"
-        if directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            mode = stat.S_IMODE(directory.st_mode)
-            return f"{self.path} has mode {mode:o}, expected it writable by its owner only"
+        if (reason := self._distrust_of(directory)) is not None:
+            return reason
         for path in (self.socket, self.last):
             try:
                 owner = path.lstat().st_uid
@@ -87,6 +94,32 @@ class ServiceDirectory:
             if owner != directory.st_uid:
                 return f"{path} belongs to uid {owner}, expected {directory.st_uid}, who owns the directory"
         return None
+
+    def _distrust_of(self, directory: os.stat_result) -> str | None:
+        """The same of the directory itself."""
+        if not stat.S_ISDIR(directory.st_mode):
+            return f"{self.path} is no directory"
+        if directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            mode = stat.S_IMODE(directory.st_mode)
+            return f"{self.path} has mode {mode:o}, expected it writable by its owner only"
+        rightful = self._rightful_uids()
+        if rightful is not None and directory.st_uid not in rightful:
+            expected = " or ".join(map(str, rightful))
+            return f"{self.path} belongs to uid {directory.st_uid}, expected {expected}: a name taken"
+        return None
+
+    def _rightful_uids(self) -> tuple[int, ...] | None:
+        """Whose name this is, where whoever comes first could take it; None elsewhere.
+
+        The group's number and the service's place in the pipeline, as `wattline up` numbers them; the first
+        one, the probe, may be root.
+        """
+        run = self.path.parent.lstat()
+        is_shared = run.st_gid and run.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if not is_shared or self.path.name not in SERVICES:
+            return None
+        place = SERVICES.index(self.path.name)
+        return (run.st_gid + place,) if place else (run.st_gid, 0)
 
 
 def prepare_run(run: Path) -> None:

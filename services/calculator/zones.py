@@ -75,6 +75,7 @@ class Zones:
     zones: dict[ZoneName, Zone] = field(default_factory=dict)
     partition: Partition = field(default_factory=Partition)
     _has_booked: bool = False  # energy of a gap, while reading
+    _covered: dict[tuple[str, str], set[int]] = field(default_factory=dict)  # sockets, by zone and source
 
     def read(self, power: Power, rules: Rules) -> int:
         """Take the readings of a frame; how many were refused because energy fell."""
@@ -119,6 +120,7 @@ class Zones:
         if zone is None:
             meter = Meter(epoch, start_ns, read_ns=start_ns)
             zone = self.zones[name] = Zone(name, self.accounts.add_zone(), meter)
+            self._covered.clear()
         return zone
 
     def _read(self, zone: Zone, epoch: int, mono_ns: int, energy_uj: int, rules: Rules) -> bool:
@@ -165,9 +167,11 @@ class Zones:
         name, _index, source = zone.name
         if name not in _OF_SOCKETS or len(sockets) <= 1:
             return None
-        covered = {_socket_number(index) for other, index, of in self.zones if (other, of) == (name, source)}
-        socket = _socket_number(zone.name[1])
-        return socket if sockets <= covered else None
+        if (name, source) not in self._covered:
+            self._covered[name, source] = {
+                _socket_number(index) for other, index, of in self.zones if (other, of) == (name, source)
+            }
+        return _socket_number(zone.name[1]) if sockets <= self._covered[name, source] else None
 
     def _learn(self, zone: Zone, use: UseCurve) -> None:
         """Let its idle power see each stretch between two readings whose use is known by now."""

@@ -47,7 +47,8 @@ def require_capabilities() -> None:
     if missing:
         raise Unavailable(
             f"eBPF needs {' and '.join(_NEEDED)}, missing: {', '.join(missing)}; start the probe as root, "
-            "or give its container these capabilities",
+            "or give its container these capabilities (CAP_SYS_ADMIN where kernel or container engine don't "
+            "know them)",
             Fatal.PERMISSION,
         )
 

@@ -23,7 +23,7 @@ from wattline.pins import is_pin_directory, remove_pins
 from wattline.wire.rundir import Lock, lock_holder
 
 from . import cpus, layout, perf_events
-from .mounts import BPFFS, have_mounted
+from .mounts import BPFFS, have_mounted, require_bpffs
 from .pinned import PinnedProgram
 from .reader import SOURCE, EbpfReader
 
@@ -228,6 +228,8 @@ def _lock_pins(path: Path) -> Lock:
     try:
         if path.parent == BPFFS:
             have_mounted("bpf", BPFFS)
+        elif path.parent.is_dir() and not path.is_mount():
+            require_bpffs(path.parent.resolve())
         path.mkdir(mode=0o700, exist_ok=True)
     except PermissionError as error:
         raise Unavailable(f"{error}; start the probe as root", Fatal.PERMISSION) from None

@@ -22,7 +22,22 @@ def have_mounted(kind: str, mount_point: Path) -> None:
     if libc.mount(kind.encode(), os.fsencode(mount_point), kind.encode(), 0, b"mode=0700") != 0:
         reason = os.strerror(ctypes.get_errno())
         raise Unavailable(
-            f"no {kind} at {mount_point} and it could not be mounted ({reason}); "
-            f"as root: mount -t {kind} {kind} {mount_point}",
+            f"no {kind} at {mount_point} and it could not be mounted ({reason}); as root on the host: "
+            f"mount -t {kind} {kind} {mount_point}, then start the probe (or its container) again",
+            Fatal.PERMISSION,
+        )
+
+
+def require_bpffs(directory: Path) -> None:
+    """Raises Unavailable with the cure unless a directory lies in a BPF file system."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    # The last mount on a place covers those before it.
+    kinds = {Path(words[1]): words[2] for words in map(str.split, mounts)}
+    kind = next(kinds[place] for place in (directory, *directory.parents) if place in kinds)
+    if kind != "bpf":
+        raise Unavailable(
+            f"no BPF file system at {directory} ({kind} is there), where the program is to be pinned; as "
+            f"root: mount -t bpf bpf {BPFFS}, give a container a volume of type bpf, or choose another "
+            "--probe.pin-path",
             Fatal.PERMISSION,
         )

@@ -62,7 +62,7 @@ def test_a_container_gets_its_cpu_time_and_its_energy(run_directory, pin_path, t
     dynamic = gained("kepler_container_package_joules_total", mode="dynamic")
     own = value(series, "kepler_container_package_joules_total", mode="dynamic", **mine)
     print(f"container: {cpu_ms} of {all_cpu_ms} ms, {own} of {dynamic} J dynamic")
-    assert abs(float(own / dynamic) - float(cpu_ms / all_cpu_ms)) < 0.05
+    assert abs(float(own / dynamic) - float(cpu_ms / all_cpu_ms)) < 0.1
     (info,) = [
         one.labels
         for one in series

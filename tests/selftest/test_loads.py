@@ -50,7 +50,8 @@ def test_a_load_uses_its_share_and_stands_still_when_frozen(container, kind):
         container.freeze(frozen=True)
         frozen_ns = container.cpu_ns()
         time.sleep(0.1)
-        assert container.cpu_ns() == frozen_ns
+        # The kernel may still be adding what it charged to a child that has just ended.
+        assert container.cpu_ns() - frozen_ns < 1_000_000
         container.freeze(frozen=False)
     assert 0.2 < used_ratio < 0.4  # others may want the CPU as well, and a load catches up afterwards
 

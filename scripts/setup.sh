@@ -107,6 +107,14 @@ need_perf() {
     fi
 }
 
+# A Docker Engine that is there is left as it is: Debian's would replace another maker's.
+need_docker() {
+    [ -x /usr/bin/dockerd ] || [ -x /usr/sbin/dockerd ] || need_packages docker.io
+    [ -x /usr/bin/docker-compose ] || need_packages docker-compose
+    # The base of images where none can be pulled.
+    need_packages debootstrap debian-archive-keyring
+}
+
 install_python_packages() {
     say "installing Python packages ($1)"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]"
@@ -131,6 +139,7 @@ dev)
     # runc and busybox: real containers; FUSE: a live RAPL tree; stress-ng, hackbench and perf: load.
     need_packages runc busybox-static fuse3 libfuse2 stress-ng rt-tests
     need_perf
+    need_docker
     install_python_packages probe,power,metadata,calculator,exporter,dev
     need_prometheus
     ;;

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.probe.capabilities import CAPABILITIES
+from services.probe.ebpf.mounts import BPFFS, TRACEFS, have_mounted
 from tests.load import in_cgroup
 from tests.probe.rows import cgroup_value
 from tests.probe.service import frame_after, start, stop
@@ -149,6 +150,41 @@ def test_ebpf_that_is_insisted_on_is_not_replaced(run_directory, pin_path):
     output, _errors = probe.communicate(timeout=20)
     assert probe.returncode == 77
     assert "CAP_BPF" in output
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        ("/sys/kernel/tracing", "mount -t tracefs tracefs /sys/kernel/tracing"),
+        ("/sys/fs/bpf", "mount -t bpf bpf /sys/fs/bpf"),
+    ],
+)
+def test_a_file_system_that_is_not_mounted_is_named(run_directory, lost, told):
+    """As in a container, where it may not mount it itself: one warning with the command that cures it."""
+    have_mounted("bpf", BPFFS)
+    have_mounted("tracefs", TRACEFS)
+    view = ("unshare", "-m", "sh", "-c", 'while umount "$0" 2>/dev/null; do :; done; exec "$@"', lost)
+    # In the BPF file system's root, where the default is.
+    pins = BPFFS / f"wattline-test-{os.getpid()}-unmounted"
+    probe = start(run_directory, pins, prefix=(*view, *ONLY_TWO))
+    frame = frame_after(run_directory, time.monotonic_ns())
+    output = stop(probe)
+    if pins.exists():
+        pins.rmdir()
+    (warning,) = (line for line in output.splitlines() if "WARNING" in line)
+    assert "no_ebpf" in warning
+    assert told in warning
+    assert frame.source == "procfs"
+
+
+def test_pins_outside_a_bpf_file_system_are_refused(run_directory, tmp_path):
+    """A place where nothing can be pinned is named with what is there; it reads /proc instead."""
+    probe = start(run_directory, tmp_path / "pins")
+    frame = frame_after(run_directory, time.monotonic_ns())
+    output = stop(probe)
+    assert f"no BPF file system at {tmp_path}" in output
+    assert "mount -t bpf bpf" in output
+    assert frame.source == "procfs"
 
 
 def test_without_bcc_it_reads_proc(run_directory, pin_path, tmp_path):

@@ -10,11 +10,13 @@ from wattline.errors import Fatal, Retry
 from wattline.wire import rundir
 from wattline.wire.bus import Publisher, read_last
 from wattline.wire.codec import decode
+from wattline.wire.frames import SERVICES
 from wattline.wire.rundir import Lock, ServiceDirectory, lock_holder, prepare_run
 
 from . import make_fixtures
 
 _STRANGER = 60999
+_GROUP = 60600
 
 
 @pytest.fixture
@@ -144,6 +146,69 @@ def test_a_sticky_run_directory_is_accepted(run_directory):
     """With the sticky bit everybody may add, and nobody replace."""
     run_directory.chmod(0o1777)
     prepare_run(run_directory)
+
+
+@pytest.fixture
+def shared_run(run_directory):
+    """A WATTLINE_RUN to which all users of a group may add, as a tmpfs volume is."""
+    os.chown(run_directory, 0, _GROUP)
+    run_directory.chmod(0o1770)
+    return run_directory
+
+
+@pytest.mark.parametrize(("service", "place"), [(name, number) for number, name in enumerate(SERVICES)])
+def test_a_name_in_a_shared_run_directory_is_its_own_users(shared_run, service, place):
+    """Of all numbers only the group's plus the service's place is believed, and root for the probe."""
+    directory = ServiceDirectory(shared_run, service)
+    directory.path.mkdir()
+    believed = {_GROUP + place} | ({0} if service == "probe" else set())
+    for uid in (0, *range(_GROUP - 1, _GROUP + len(SERVICES) + 1)):
+        os.chown(directory.path, uid, -1)
+        distrust = directory.distrust()
+        assert (distrust is None) == (uid in believed), (uid, distrust)
+        assert distrust is None or f"expected {_GROUP + place}" in distrust
+
+
+def as_user(uid, call):
+    """What a call raises when another user of the group makes it; empty if nothing. In a child, for good."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setresgid(_GROUP, _GROUP, _GROUP)
+            os.setresuid(uid, uid, uid)
+            call()
+        except Fatal as error:
+            os.write(writer, f"{error.exit_code} {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as said:
+        return said.read()
+
+
+def test_nobody_can_take_anothers_name_in_a_shared_run_directory(shared_run):
+    """A service that runs as another's user ends with 77; one that finds its name taken says by whom."""
+    power, own, other = ServiceDirectory(shared_run, "power"), _GROUP + 1, _GROUP + 3
+    for uid in (0, other):
+        assert as_user(uid, power.prepare).startswith(f"77 this is uid {uid}, expected {own},")
+    assert as_user(other, power.path.mkdir) == ""  # not by our code: the first comer
+    assert "a name taken" in power.distrust()
+    assert as_user(own, power.prepare).startswith(f"77 {power.path} belongs to uid {other}")
+    power.path.rmdir()
+    assert as_user(own, power.prepare) == ""
+    assert power.distrust() is None
+
+
+def test_a_sticky_run_directory_without_a_group_asks_for_no_numbers(run_directory):
+    """Of group 0 there are no users after it: as before, whoever owns the name is believed."""
+    run_directory.chmod(0o1777)
+    directory = ServiceDirectory(run_directory, "power")
+    directory.prepare()
+    os.chown(directory.path, _STRANGER, -1)
+    assert directory.distrust() is None
 
 
 def test_a_run_directory_is_made_if_its_parent_exists(run_directory):

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a process may do and see, as the kernel tells it; and the table of it on docs/compose.md."""
+
+import os
+import re
+from pathlib import Path
+
+from wattline.wire.frames import SERVICES
+
+PAGE = Path(__file__).parents[2] / "docs/compose.md"
+_BEGIN, _END = "<!-- table: tests/compose -->\n", "<!-- end of table -->"
+# Bits as include/uapi/linux/capability.h has them.
+_CAPABILITIES = {2: "DAC_READ_SEARCH", 21: "SYS_ADMIN", 38: "PERFMON", 39: "BPF"}
+_NAMESPACES = ("pid", "net", "ipc", "uts")  # the cgroup namespace is as Docker's default has it
+# What Docker gives to every container.
+_USUAL = re.compile(r"/|/(proc|dev)(/.*)?|/sys|/sys/firmware|/etc/(hosts|hostname|resolv\.conf)")
+_TEST_ONLY = "/simulated"
+_HEADER = (
+    "service",
+    "user:group",
+    "capabilities in use",
+    "… it could have",
+    "may gain any",
+    "writable",
+    "read only",
+    "of the host's",
+    "network",
+)
+
+
+def row(service: str, pid: int) -> tuple[str, ...]:
+    """A service by its process, as the cells of the table."""
+    status = dict(line.split(":\t", 1) for line in _read(pid, "status").splitlines() if ":\t" in line)
+    shared = [space for space in _NAMESPACES if _namespace(pid, space) == _namespace(os.getpid(), space)]
+    mounts = _mounts(pid)
+    interfaces = [line.partition(":")[0].strip() for line in _read(pid, "net/dev").splitlines()[2:]]
+    return (
+        service,
+        f"{status['Uid'].split()[0]}:{status['Gid'].split()[0]}",
+        _names(status["CapEff"]),
+        _names(status["CapBnd"]),
+        "no" if status["NoNewPrivs"].strip() == "1" else "by files it runs",
+        _code(path for path, is_writable in mounts if is_writable),
+        _code(path for path, is_writable in mounts if not is_writable),
+        ", ".join(f"{space} namespace" for space in shared) or "–",
+        ", ".join("loopback" if name == "lo" else "a bridge" for name in interfaces),
+    )
+
+
+def table(pids: dict[str, int]) -> str:
+    """All five."""
+    rows = [_HEADER, tuple("---" for _ in _HEADER), *(row(service, pids[service]) for service in SERVICES)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+def committed() -> str:
+    """The table as it stands on the page."""
+    return PAGE.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0]
+
+
+def _mounts(pid: int) -> list[tuple[str, bool]]:
+    """(where, whether it may be written to) beside Docker's usual ones; of nested ones the outer."""
+    found: dict[str, bool] = {}
+    for line in _read(pid, "mountinfo").splitlines():
+        words = line.split()
+        place, options = words[4], words[5].split(",")
+        if place.startswith("/sys/fs/cgroup") and (words[3] != "/" or " - cgroup2 " not in line):
+            continue  # Docker's own view of the container's cgroup
+        inside = any(place.startswith(f"{other}/") for other in found)
+        if (place == "/" and "rw" in options) or not (
+            _USUAL.fullmatch(place) or inside or place == _TEST_ONLY
+        ):
+            found[place] = "rw" in options
+    return sorted(found.items())
+
+
+def _read(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8")
+
+
+def _namespace(pid: int, space: str) -> str:
+    return str(Path(f"/proc/{pid}/ns/{space}").readlink())
+
+
+def _names(bits: str) -> str:
+    held = [bit for bit in range(64) if int(bits, 16) >> bit & 1]
+    return ", ".join(_CAPABILITIES.get(bit, f"capability {bit}") for bit in held) or "none"
+
+
+def _code(paths) -> str:
+    return ", ".join(f"`{path}`" for path in paths) or "–"

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Compose files and what they hand to others, checked without starting anything."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from wattline.wire.frames import SERVICES
+
+from .stack import ROOT
+
+GROUP = 60600
+ALONE = ["compose.yaml"]
+MONITORED = ["compose.yaml", "compose.monitoring.yaml"]
+
+
+def as_json(text: str):
+    """YAML as Debian's own Python reads it, which brings docker-compose's parser along."""
+    script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)"
+    result = subprocess.run(
+        ["/usr/bin/python3", "-c", script], input=text, capture_output=True, text=True, check=True
+    )
+    return json.loads(result.stdout)
+
+
+def resolved(files):
+    """The files as Compose understands them; it holds them against its schema."""
+    command = ["/usr/bin/docker-compose", *(word for name in files for word in ("-f", name)), "config"]
+    result = subprocess.run(command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return as_json(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def services():
+    return resolved(ALONE)["services"]
+
+
+def test_the_files_say_no_version():
+    """Compose v2 warns of one, and v1 since 1.27 needs none."""
+    for name in MONITORED:
+        assert "version" not in as_json((ROOT / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("files", [ALONE, MONITORED], ids=["alone", "monitored"])
+def test_nobody_has_more_than_is_said(files):
+    """No privileged container, a root file system that can't be written to, and ports on loopback alone."""
+    for name, service in resolved(files)["services"].items():
+        assert not service.get("privileged"), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["read_only"], name
+        assert "depends_on" not in service, name  # who is replaced would take others along
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert not any("docker.sock" in volume for volume in service.get("volumes", [])), name
+
+
+def test_who_has_which_capability(services):
+    """As the architecture names them."""
+    added = {name: service.get("cap_add", []) for name, service in services.items()}
+    assert added == {
+        "probe": ["BPF", "PERFMON"],
+        "power": ["DAC_READ_SEARCH"],
+        "metadata": [],
+        "calculator": [],
+        "exporter": [],
+    }
+
+
+def test_only_the_exporter_has_a_network(services):
+    """The others talk through shared memory."""
+    assert {name for name, service in services.items() if service.get("network_mode") != "none"} == {
+        "exporter"
+    }
+
+
+def test_who_sees_the_hosts_processes(services):
+    """Those that name them."""
+    assert {name for name, service in services.items() if service.get("pid") == "host"} == {
+        "probe",
+        "metadata",
+    }
+
+
+def test_all_meet_in_one_place(services):
+    """One volume, one WATTLINE_RUN, one node name that outlives a container."""
+    for service in services.values():
+        assert "run:/run/wattline:rw" in service["volumes"]
+        assert service["environment"]["WATTLINE_RUN"] == "/run/wattline"
+        assert service["environment"]["WATTLINE_NODE"] == "localhost"
+
+
+def test_users_are_numbered_as_names_are_guarded(services):
+    """The group and the place in the pipeline, in both files; the probe is root (wattline/wire/rundir.py)."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    images = dict(re.findall(r"FROM service AS (\w+)\n.*?\nUSER (\S+)\n", text, flags=re.DOTALL))
+    wanted = {name: f"{GROUP + place}:{GROUP}" for place, name in enumerate(SERVICES)}
+    wanted["probe"] = f"0:{GROUP}"
+    assert images == wanted
+    assert {name: service["user"] for name, service in services.items()} == wanted
+
+
+def test_every_image_installs_its_own_extra_alone():
+    """Of Debian's and Python's packages, each target names its own."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    for service in SERVICES:
+        (stage,) = re.findall(rf"FROM [\w-]+ AS {service}-build\n(.*?)\n\n", text, flags=re.DOTALL)
+        assert re.findall(r"'wattline\[(\w+)\]'", stage) == [service]
+    assert text.count("python3-bpfcc") == 1
+    assert "FROM bcc AS probe-build" in text
+    assert re.findall(r"FROM bcc AS (\S+)", text) == ["probe-build"]
+
+
+def test_prometheus_takes_its_configuration(tmp_path):
+    """promtool reads it with the rules, from where Compose puts both."""
+    for name in ("prometheus.yml", "rules.yml"):
+        (tmp_path / name).write_bytes((ROOT / "monitoring" / name).read_bytes())
+    for command in (["config", tmp_path / "prometheus.yml"], ["rules", tmp_path / "rules.yml"]):
+        result = subprocess.run(["promtool", "check", *command], capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_rules_ask_for_what_the_exporter_has():
+    """Every series in a rule is one of a scrape's, every one on a dashboard a rule's."""
+    scrape = (ROOT / "tests/exporter/fixtures/small.prom").read_text(encoding="utf-8")
+    rules = as_json((ROOT / "monitoring/rules.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    for rule in rules:
+        for name in re.findall(r"\b(?:kepler|wattline)_\w+", rule["expr"]):
+            assert f"# TYPE {name} counter\n" in scrape
+    recorded = {rule["record"] for rule in rules}
+    for path in (ROOT / "dashboards").glob("*.json"):
+        asked = re.findall(r"\bwattline:\w+", path.read_text(encoding="utf-8"))
+        assert asked
+        assert set(asked) <= recorded
+
+
+def test_grafana_finds_source_and_dashboards():
+    """What is provisioned is where Compose mounts it, and dashboards name the source that there is."""
+    monitored = resolved(MONITORED)["services"]
+    mounted = {volume.split(":")[1]: Path(volume.split(":")[0]) for volume in monitored["grafana"]["volumes"]}
+    provisioning = "/etc/grafana/provisioning"
+    (source,) = as_json(mounted[f"{provisioning}/datasources/wattline.yml"].read_text(encoding="utf-8"))[
+        "datasources"
+    ]
+    (provider,) = as_json(mounted[f"{provisioning}/dashboards/wattline.yml"].read_text(encoding="utf-8"))[
+        "providers"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    dashboards = list(mounted[provider["options"]["path"]].glob("*.json"))
+    assert dashboards
+    for path in dashboards:
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
+            assert panel["datasource"]["uid"] == source["uid"]

@@ -84,9 +84,7 @@ class Engine:
         for mount in self.mounts():
             subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self.directory)
-        for parent in Path("/sys/fs/cgroup").glob("**/docker"):
-            with contextlib.suppress(OSError):  # somebody else's containers are in it
-                parent.rmdir()
+        _remove_cgroups()
 
     def mounts(self) -> list[str]:
         """Where something is mounted in its directory, the innermost first."""
@@ -105,3 +103,11 @@ class Engine:
             print(result.stdout, result.stderr)
             result.check_returncode()
         return result
+
+
+def _remove_cgroups() -> None:
+    """Those that the engine leaves empty: its builder's, and the parent of all."""
+    for name in ("docker/buildkit", "docker"):
+        for path in Path("/sys/fs/cgroup").glob(f"**/{name}"):
+            with contextlib.suppress(OSError):  # somebody else's containers are in it
+                path.rmdir()

@@ -122,8 +122,11 @@ def estimate(bins: list[Bin]) -> Estimate:
         )
         for seen in bins
     ]
-    intercept_uw, doubt_uw = _lower_line(points)
-    return Estimate(int(min(max(intercept_uw, 0.0), lowest_uw)), int(min(doubt_uw, lowest_uw)), LEARNED)
+    intercept_uw, error_uw = _lower_line(points)
+    learned_uw = min(max(intercept_uw, 0.0), lowest_uw)
+    # Below the least utilisation seen the line is a guess: power may bend there by as much again.
+    doubt_uw = error_uw + lowest_uw - learned_uw
+    return Estimate(int(learned_uw), int(min(doubt_uw, lowest_uw)), LEARNED)
 
 
 class _Point(NamedTuple):

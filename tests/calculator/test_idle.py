@@ -72,7 +72,8 @@ def test_doubt_is_as_wide_as_what_is_not_known():
     power_uw, doubt_uw, method = idle.learned()
     assert method == "learned"
     assert abs(power_uw - 20_000_000) < 10_000
-    assert doubt_uw < 10_000
+    # As much as lies between the least power seen and idle.
+    assert abs(doubt_uw - 7_500_000) < 10_000
 
 
 def test_observed_min_is_keplers():
@@ -85,3 +86,16 @@ def test_observed_min_is_keplers():
     assert idle.observed_min().power_uw == 35_000_000
     feed(idle, [0.5])
     assert idle.observed_min().power_uw == 27_500_000
+
+
+def test_doubt_covers_a_bent_curve():
+    """On a machine whose power is no line the estimate is off, by no more than its doubt."""
+    for exponent in (0.7, 1.4):
+        idle = IdlePower()
+        for number in range(300):
+            ratio = 0.3 + 0.6 * (number * 7 % 60) / 60
+            power_w = 20 + 30 * ratio**exponent
+            idle.observe(round(power_w * 1e6), S, round(ratio * 2 * S), 2 * S)
+        power_uw, doubt_uw, _method = idle.learned()
+        assert abs(power_uw - 20_000_000) > 1_000_000
+        assert abs(power_uw - 20_000_000) <= doubt_uw

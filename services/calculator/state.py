@@ -204,12 +204,15 @@ class State:
 
 
 def check_sums(table: Table) -> None:
-    """Raises ImpossibleError for counters whose sum is beyond what 64 bits are safe for."""
+    """Raises ImpossibleError for counters whose sum, or other numbers which, 64 bits are not safe for."""
     for name in table.__struct_fields__:
         value = getattr(table, name)
         for column in value if name in table.column_lists else (value,):
-            if isinstance(column, Column) and name not in _NO_COUNTERS:
+            if not isinstance(column, Column):
+                continue
+            if name in _NO_COUNTERS:
                 ints(column)
+            else:
                 total = float(np.frombuffer(column, f"u{column.itemsize}").sum(dtype=np.float64))
                 if total >= _SUM_MAX:
                     raise ImpossibleError(f"{name}: expected a sum below 2^61, got {total:.3g}")

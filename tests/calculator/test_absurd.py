@@ -71,6 +71,18 @@ def test_counters_beyond_reason_change_nothing(table, column, value):
     absurd.goes_on()
 
 
+@pytest.mark.parametrize("table", ["cgroups", "processes"])
+def test_ids_beyond_reason_change_nothing(table):
+    """A cgroup id that no kernel gives is refused before any account is opened for it."""
+    absurd = Absurd()
+    absurd.second()
+    before = absurd.desk.commit()
+    with pytest.raises(ImpossibleError, match="expected"):
+        absurd.second(break_activity=set_column(table, "cgroup_id", 2**63))
+    assert absurd.desk.commit() == before
+    absurd.goes_on()
+
+
 @pytest.mark.parametrize("value", [2**62, 2**63, 2**64 - 1])
 def test_energies_beyond_reason_are_refused(value):
     """No meter counts a gigawatt: neither the zone nor `other` believes it."""

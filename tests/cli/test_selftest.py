@@ -102,8 +102,6 @@ def test_wattline_measures_a_known_machine(flags, idle_lines):
     passed = [line for line in lines if line.endswith("PASS")]
     assert not traces(process.pid)
     assert len([line for line in passed if line.startswith("node")]) == 3 + 1
-    if process.returncode and "too much to learn idle power from" in output:
-        pytest.skip("this machine has no quiet moment now")
     assert process.returncode == 0
     assert lines[-1] == "PASS"
     assert len(passed) == 2 * 4 + 3 + idle_lines + 1 + 1

@@ -5,7 +5,8 @@
 
 Zones: `platform`, the slow one, and `package`, read five times a second. Both follow one law of what the
 CPUs really did: idle_w × time + busy_w × time in which they were not idle. Each reading of the slow meter
-goes to the file READINGS as a line of JSON, with the kernel's account of some cgroups at that moment.
+goes to the file READINGS as a line of JSON, with the kernel's account of some cgroups and of stolen time at
+that moment.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import signal
 import time
 from pathlib import Path
 
+from tests.load import steal_ns
 from wattline.selftest.awake import Awake
 from wattline.selftest.busy import parse_idle
 from wattline.selftest.cgroups import Cgroup
@@ -66,7 +68,8 @@ def main() -> None:
             if pending is None and now_ns - taken_ns >= given.period * 1e9:
                 pending = (now_ns, energy_uj)
                 cpu_ns = {path.name: Cgroup(path).cpu_ns() for path in given.cgroups}
-                readings.write(json.dumps({"mono_ns": now_ns, "cpu_ns": cpu_ns}) + "\n")
+                reading = {"mono_ns": now_ns, "cpu_ns": cpu_ns, "steal_ns": steal_ns()}
+                readings.write(json.dumps(reading) + "\n")
                 readings.flush()
             if pending and now_ns - pending[0] >= given.late * 1e9:
                 shown, pending = pending, None

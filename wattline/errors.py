@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors named by what to do about them. Only the run loop catches them."""
+"""Errors named by what to do about them. Only the run loop catches them, or who can do without."""
 
 from typing import ClassVar
 

@@ -157,6 +157,7 @@ def main(
         log.level = settings.log_level
         for warning in warnings:
             log.warning("settings", cause=warning)
+        settings.preload()
         if settings.user:
             drop_privileges(settings.user)
         if settings.die_with_parent:

@@ -35,6 +35,7 @@ VARIABLES = frozenset(
         "CLOCK",
         "CONFIG",
         "DIE_WITH_PARENT",
+        "DOCKER_SOCKET",
         "IDLE_POLICY",
         "IDLE_POWER",
         "INTERVAL_S",
@@ -102,6 +103,9 @@ class CommonSettings(Struct, kw_only=True, frozen=True):
             pattern="^(monotonic|frames)$",
         ),
     ] = "monotonic"
+
+    def preload(self) -> None:
+        """Import what only some settings need, while it can be read: the code may lie where only root can."""
 
     @property
     def interval_ns(self) -> int:

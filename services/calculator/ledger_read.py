@@ -117,6 +117,7 @@ def _partition(document: LedgerDocument) -> Partition:
 
 def _open_workloads(state: State, table: WorkloadsTable) -> Ints:
     """The accounts of the workloads, by row."""
+    container_names = table.container_name or [""] * len(table)
     opened = [
         state.workloads.add(
             Workload(
@@ -128,6 +129,7 @@ def _open_workloads(state: State, table: WorkloadsTable) -> Ints:
                 state.accounts.open(),
                 table.last_seen_ns[number],
                 table.cpu_request_m[number],
+                container_names[number],
             )
         ).account
         for number in range(len(table))

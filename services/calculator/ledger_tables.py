@@ -4,7 +4,7 @@
 An *account row* counts the workloads first, then the rows; NO_ROW is nobody's account.
 """
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import EnergyUnattributed, Table
@@ -67,6 +67,7 @@ class WorkloadsTable(Table, kw_only=True):
     """Workloads with what their departed processes used."""
 
     column_lists = frozenset({"dynamic_uj", "idle_uj"})
+    optional = frozenset({"container_name"})  # older ledgers have none
 
     container_id: list[str]
     pod_uid: list[str]
@@ -77,6 +78,7 @@ class WorkloadsTable(Table, kw_only=True):
     cpu_ns: U64
     dynamic_uj: list[U64]
     idle_uj: list[U64]
+    container_name: list[str] = field(default_factory=list)
 
 
 class RowsTable(Table, kw_only=True):

@@ -18,6 +18,7 @@ class Names:
     version: int = 0
     covers: tuple[int, int] = (0, 0)
     cpu_request_m: dict[str, int] = field(default_factory=dict)  # by container id
+    container_names: dict[str, str] = field(default_factory=dict)  # likewise
     _cgroups: dict[int, tuple[str, Owner]] = field(default_factory=dict)  # (path, owner)
     _owners: dict[tuple[int, int], Owner] = field(default_factory=dict)  # of single processes
     _kernel: set[tuple[int, int]] = field(default_factory=set)
@@ -26,6 +27,8 @@ class Names:
     def take_metadata(self, metadata: Metadata) -> None:
         """Replace what is known by a newer frame."""
         self.covers = (metadata.covers_epoch, metadata.covers_mono_ns)
+        containers = metadata.containers
+        self.container_names = dict(zip(containers.container_id, containers.container_name, strict=True))
         tables = (metadata.cgroups, metadata.processes)
         if tables == self._tables:
             return

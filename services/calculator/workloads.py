@@ -46,6 +46,7 @@ class Workload:
     account: int
     last_seen_ns: int
     cpu_request_m: int = 0
+    container_name: str = ""
 
     @property
     def identity(self) -> Identity:

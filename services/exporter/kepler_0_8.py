@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from wattline.wire.frames import Energy, EnergyContainers, EnergyProcesses, EnergyZones
 
 from .exposition import Block, Family, Rows, escape, label_text
-from .workloads import TERMINATED, rows_by_vm, vm_ids
+from .workloads import TERMINATED, container_names, rows_by_vm, vm_ids
 from .zones import COMPONENT_ZONES, KEPLER_ZONES, SUMMED_ZONES, rows_by_zone, workload_modes
 
 _JOULE_DECIMALS = 6  # from µJ
@@ -69,17 +69,20 @@ def build_info(version: str, architecture: str) -> Family:
 
 
 def container_labels(containers: EnergyContainers) -> list[str]:
-    """Kepler's labels of each container. Names in pods are empty where there is no Kubernetes."""
-    return [label_text(_container(container_id)) for container_id in containers.container_id]
+    """Kepler's labels of each container. Names are empty where nobody tells them."""
+    return [
+        label_text(_container(container_id, name))
+        for container_id, name in zip(containers.container_id, container_names(containers), strict=True)
+    ]
 
 
-def _container(container_id: str) -> Mapping[str, str]:
+def _container(container_id: str, container_name: str) -> Mapping[str, str]:
     namespace = _SPECIAL_NAMESPACES.get(container_id, "")
     name = container_id if namespace else ""
     return {
         "container_id": container_id,
         "pod_name": name,
-        "container_name": name,
+        "container_name": name or container_name,
         "container_namespace": namespace,
     }
 

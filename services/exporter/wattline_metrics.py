@@ -8,7 +8,7 @@ from wattline.wire.frames import Energy
 from . import doubt
 from .exposition import Family, Rows, label_text
 from .gauges import gauge, info, known
-from .workloads import TERMINATED, rows_by_pod
+from .workloads import TERMINATED, container_names, rows_by_pod
 from .zones import KEPLER_ZONES, rows_by_zone, workload_modes, zone_labels
 
 _JOULE_DECIMALS = 6  # from µJ
@@ -99,11 +99,17 @@ def _container_families(energy: Energy, modes: Sequence[str]) -> Iterator[Family
     containers = energy.containers
     yield info(
         "wattline_container_info",
-        "its labels say what runs the container and which pod it belongs to.",
+        "its labels say what runs the container, what it is called and which pod it belongs to.",
         [
-            label_text({"container_id": container_id, "runtime": runtime, "pod_uid": pod_uid})
-            for container_id, runtime, pod_uid in zip(
-                containers.container_id, containers.runtime, containers.pod_uid, strict=True
+            label_text(
+                {"container_id": container_id, "container_name": name, "runtime": runtime, "pod_uid": pod_uid}
+            )
+            for container_id, name, runtime, pod_uid in zip(
+                containers.container_id,
+                container_names(containers),
+                containers.runtime,
+                containers.pod_uid,
+                strict=True,
             )
             # Terminated ones of many pods have one id: several series of it would spoil every join.
             if (runtime or pod_uid) and container_id != TERMINATED

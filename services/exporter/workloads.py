@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which virtual machine, and which pod, each row of a frame's containers belongs to. Pure.
+"""Which virtual machine, and which pod, each row of a frame's containers belongs to; their names. Pure.
 
 A container has a row for each virtual machine in it and one for the rest; what has ended is in rows of its
 own. So a level's series are sums over rows, and rows with equal labels are one series.
@@ -17,6 +17,11 @@ TERMINATED = "terminated"  # container id of the rows that have what ended conta
 def vm_ids(containers: EnergyContainers) -> Sequence[str]:
     """The virtual machine of each row; empty where there is none, or where nobody was asked."""
     return containers.vm_id or [""] * len(containers)
+
+
+def container_names(containers: EnergyContainers) -> Sequence[str]:
+    """What each row's container is called; empty where its engine was not asked."""
+    return containers.container_name or [""] * len(containers)
 
 
 def rows_by_vm(containers: EnergyContainers) -> Rows:

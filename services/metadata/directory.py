@@ -95,6 +95,12 @@ class Directory:
             path = paths.get(cgroup_id, "")
             self._cgroups[cgroup_id] = _Cgroup(path, identify(path), now_ns, now_ns)
 
+    def container_ids(self) -> set[str]:
+        """Every container that a cgroup or a process is in."""
+        identities = [cgroup.identity for cgroup in self._cgroups.values()]
+        identities += [process.identity for process in self._processes.values() if process.identity]
+        return {identity.container_id for identity in identities} - {""}
+
     def tells_cgroups_apart(self) -> bool:
         """Whether any cgroup besides the root has a path."""
         return any(len(cgroup.path) > 1 for cgroup in self._cgroups.values())

@@ -5,15 +5,19 @@ import time
 from pathlib import Path
 
 from wattline.cgroup2 import find_mount, walk
+from wattline.errors import Retry
 from wattline.service import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 
 from . import procfs
+from .container_names import ContainerNames
 from .directory import Directory
+from .docker import DockerSocket
 from .process_cgroup import cgroup2_tells, container_of, uses_cgroup1
 from .settings import MetadataSettings
 
 _SOURCE = "cgroup2"
+_NAMES_SOURCE = "docker"
 # Processes asked for their cgroups per frame; the others wait for the next. One takes some 30 µs.
 _ASKED_MAX = 2000
 _BY_PROCESS = (
@@ -29,6 +33,10 @@ class MetadataStage:
         self._settings = settings
         self._runtime = runtime
         self._directory = Directory()
+        self._names = ContainerNames()
+        self._docker = DockerSocket(settings.docker_socket) if settings.docker_socket else None
+        if self._docker is not None:
+            self._ask_docker(self._docker, [], time.monotonic_ns())
         self._covers = (0, 0)
         self._published_ns = 0
         self._said_by_process = False
@@ -41,6 +49,7 @@ class MetadataStage:
         self._look_for_cgroups(frame)
         source = self._source()
         self._ask_processes(frame)
+        self._name_containers(frame.mono_ns)
         self._covers = (frame.epoch, frame.mono_ns)
         self._publish(source)
 
@@ -74,6 +83,22 @@ class MetadataStage:
             if identity.container_id and not cgroup2_tells(text):
                 self._say_by_process("containers_by_process", _BY_PROCESS)
 
+    def _name_containers(self, now_ns: int) -> None:
+        """Ask the engine for containers that are new; after a failure, whether it is back."""
+        if self._docker is not None:
+            wanted = self._names.unasked(self._directory.container_ids())
+            if (wanted or self._names.trouble) and self._names.may_ask(now_ns):
+                self._ask_docker(self._docker, wanted, now_ns)
+
+    def _ask_docker(self, docker: DockerSocket, wanted: list[str], now_ns: int) -> None:
+        try:
+            if not wanted:
+                docker.ping()
+            self._names.answer(wanted, docker.names(wanted) if wanted else {})
+        except Retry as error:
+            self._names.fail(str(error), now_ns)
+            self._runtime.count("docker_unreachable", error)
+
     def _mount(self) -> Path | None:
         if self._settings.path_cgroup:
             return Path(self._settings.path_cgroup)
@@ -87,6 +112,11 @@ class MetadataStage:
         reason = f"no cgroup2 hierarchy is mounted: {_BY_PROCESS}"
         self._say_by_process("no_cgroup2", reason)
         return SourceState(name=_SOURCE, up=False, reason=reason)
+
+    def _names_source(self) -> list[SourceState]:
+        trouble = self._names.trouble
+        state = SourceState(name=_NAMES_SOURCE, up=not trouble, reason=trouble)
+        return [state] if self._docker is not None else []
 
     def _say_by_process(self, event: str, cause: str) -> None:
         """How this host is, rather than what goes wrong: one line is enough."""
@@ -104,5 +134,6 @@ class MetadataStage:
             covers_mono_ns=self._covers[1],
             cgroups=self._directory.cgroups(),
             processes=self._directory.processes(),
-            sources=[source],
+            containers=self._names.table(),
+            sources=[source, *self._names_source()],
         )

@@ -20,6 +20,7 @@ from wattline.wire.frames import (
     GpuUse,
     Metadata,
     MetadataCgroups,
+    MetadataContainers,
     MetadataProcesses,
     Power,
     PowerZones,
@@ -71,6 +72,7 @@ class Paper:
     parents: dict[int, int] = field(default_factory=lambda: {ROOT: 0})
     containers: dict[int, tuple[str, str, str]] = field(default_factory=dict)  # id, pod, vm of a cgroup
     requests_m: dict[str, int] = field(default_factory=dict)
+    called: dict[str, str] = field(default_factory=dict)  # names by container
     meters: list[PaperMeter] = field(default_factory=list)
     gpu_ns: dict[tuple[str, int, int], int] = field(default_factory=dict)  # by (gpu, pid, start)
     truth_nj: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))  # meter, cgroup
@@ -242,4 +244,7 @@ class Paper:
                 cpu_request_m=U32(self.requests_m.get(container, 0) for container, _pod, _vm in told),
             ),
             processes=MetadataProcesses(pid=U32(), start_ticks=U64(), kernel=U8(), comm=[]),
+            containers=MetadataContainers(
+                container_id=list(self.called), container_name=list(self.called.values())
+            ),
         )

@@ -45,6 +45,42 @@ def test_levels_are_sums():
     assert sum(containers.values()) == sum(pods.values()) == sum(vms.values())
 
 
+def test_a_containers_name_stays_as_long_as_its_series():
+    """Whatever metadata forgets meanwhile, and though the calculator is killed; all its rows have it."""
+    watched = Watched()
+    watched.machine.born(14, ROOT, A, "pod-1", "vm-3")
+    watched.machine.called[A] = "web"
+    watched.seconds(2, *PLACES)
+    watched.machine.called.clear()
+    watched.desk.kill(watched.machine.metadata())
+    watched.seconds(2, *PLACES, 14)
+    containers = watched.desk.tables()["containers"]
+    names = sorted(zip(containers.container_id, containers.vm_id, containers.container_name, strict=True))
+    assert names == [
+        (A, "", "web"),
+        (A, "vm-3", "web"),
+        (B, "", ""),
+        (C, "vm-1", ""),
+        ("system_processes", "", ""),
+        ("system_processes", "vm-2", ""),
+    ]
+    watched.machine.remove(10)
+    watched.machine.remove(14)
+    watched.seconds(2 * KEEP_S + 5, 11)  # the machine first, then the container
+    assert watched.desk.tables()["containers"].container_name == []
+
+
+def test_a_name_that_comes_late_is_taken():
+    """An engine that was not to be asked at first."""
+    watched = Watched()
+    watched.seconds(2, *PLACES)
+    assert watched.desk.tables()["containers"].container_name == []
+    watched.machine.called[B] = "db"
+    watched.seconds(2, *PLACES)
+    containers = watched.desk.tables()["containers"]
+    assert dict(zip(containers.container_id, containers.container_name, strict=True))[B] == "db"
+
+
 def test_an_ended_container_keeps_its_series_for_a_time_and_folds_into_its_pod():
     """Not until somebody reads it: for a set time. The pod's sum never falls."""
     watched = Watched()

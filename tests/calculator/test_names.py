@@ -5,7 +5,7 @@ import pytest
 from services.calculator.names import Names
 from services.calculator.workloads import KERNEL, SYSTEM, UNKNOWN, Owner
 from wattline.wire.columns import U8, U32, U64
-from wattline.wire.frames import MetadataProcesses
+from wattline.wire.frames import MetadataContainers, MetadataProcesses
 
 from .use import unlisted
 from .world import CONTAINER, World
@@ -122,3 +122,13 @@ def test_what_containers_were_promised():
     names = Names()
     names.take_metadata(msgspec.structs.replace(frame, cgroups=cgroups))
     assert names.cpu_request_m == {CONTAINER[DOCKER]: 250}
+
+
+def test_what_containers_are_called():
+    """Names are those of the newest frame, though nothing else in it has changed."""
+    frame = World().metadata((ROOT, DOCKER, 4))
+    names = Names()
+    for told in ({}, {CONTAINER[DOCKER]: "web"}):
+        table = MetadataContainers(container_id=[*told], container_name=[*told.values()])
+        names.take_metadata(msgspec.structs.replace(frame, containers=table))
+        assert names.container_names == told

@@ -21,6 +21,7 @@ def twins(seed, policy, seconds=60):
     for number, name in enumerate(NAMES):
         machine.born(10 + number, ROOT, name, "pod-1" if number else "", "vm-1" if number == 2 else "")
         machine.requests_m[name] = 250 * number
+        machine.called[name] = f"service-{number}"
     for socket in (0, 1):
         machine.meter("package", str(socket), 20, per_cpu_s=9, per_gcycles=2, socket=socket)
     machine.meter("gpu", "GPU-1", 15)

@@ -37,6 +37,7 @@ class Stack:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.files = ["compose.yaml"]
         self.settings = {
             "WATTLINE_WEB_PORT": self.address.partition(":")[2],
             "WATTLINE_NODE": "compose-test",
@@ -77,7 +78,7 @@ class Stack:
 
     def start_compose(self, *arguments: str) -> subprocess.Popen:
         """A compose command that is left running."""
-        files = ["compose.yaml", "tests/compose/override.yaml"]
+        files = [*self.files, "tests/compose/override.yaml"]
         command = ["docker-compose", "-p", PROJECT, *(word for file in files for word in ("-f", file))]
         return subprocess.Popen(
             [*command, *arguments],

@@ -15,6 +15,7 @@ from .stack import ROOT
 GROUP = 60600
 ALONE = ["compose.yaml"]
 MONITORED = ["compose.yaml", "compose.monitoring.yaml"]
+NAMED = ["compose.yaml", "compose.names.yaml"]
 
 
 def as_json(text: str):
@@ -28,10 +29,16 @@ def as_json(text: str):
 
 def resolved(files):
     """The files as Compose understands them; it holds them against its schema."""
-    command = ["/usr/bin/docker-compose", *(word for name in files for word in ("-f", name)), "config"]
-    result = subprocess.run(command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    result = config(files, DOCKER_GROUP="999")
     assert result.returncode == 0, result.stderr
     return as_json(result.stdout)
+
+
+def config(files, **environment):
+    """What Compose says to the files."""
+    command = ["/usr/bin/docker-compose", *(word for name in files for word in ("-f", name)), "config"]
+    environment["PATH"] = "/usr/bin:/bin"
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ def services():
 
 def test_the_files_say_no_version():
     """Compose v2 warns of one, and v1 since 1.27 needs none."""
-    for name in MONITORED:
+    for name in {*MONITORED, *NAMED}:
         assert "version" not in as_json((ROOT / name).read_text(encoding="utf-8"))
 
 
@@ -55,6 +62,25 @@ def test_nobody_has_more_than_is_said(files):
         assert "depends_on" not in service, name  # who is replaced would take others along
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert not any("docker.sock" in volume for volume in service.get("volumes", [])), name
+
+
+def test_only_metadata_has_dockers_socket_and_only_on_request(services):
+    """One mount, read-only, and the group that may open it: without which Compose says what it expects."""
+    named = resolved(NAMED)["services"]
+
+    def in_any_order(service):
+        return {key: sorted(told) if isinstance(told, list) else told for key, told in service.items()}
+
+    changed = {name for name in named if in_any_order(named[name]) != in_any_order(services[name])}
+    assert changed == {"metadata"}
+    assert {*named["metadata"]["volumes"]} - {*services["metadata"]["volumes"]} == {
+        "/var/run/docker.sock:/run/docker.sock:ro"
+    }
+    assert named["metadata"]["group_add"] == ["999"]
+    assert named["metadata"]["network_mode"] == "none"
+    result = config(NAMED)
+    assert result.returncode != 0
+    assert "stat -c %g /var/run/docker.sock" in result.stderr
 
 
 def test_who_has_which_capability(services):

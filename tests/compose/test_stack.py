@@ -206,6 +206,52 @@ def test_a_container_beside_it_gets_its_time_and_its_energy(stack, cgroup):
     assert abs(energy_share - time_share) < 0.05
 
 
+def test_names_on_request(stack):
+    """With Docker's socket metadata tells names, from a container's first sample on; without it they stay.
+
+    By the engine's own group for it; whoever looks at metadata's container finds the socket read-only.
+    """
+    socket_path = stack.engine.directory / "socket"
+    named = {"DOCKER_SOCKET": str(socket_path), "DOCKER_GROUP": str(socket_path.stat().st_gid)}
+    family = "kepler_container_bpf_cpu_time_ms_total"
+
+    def names(container_id):
+        return {
+            one.labels.get("container_name", "")
+            for one in stack.scrape()
+            if one.name == family and one.labels["container_id"] == container_id
+        }
+
+    def publishes(service):
+        since_ns = time.monotonic_ns()
+        wait_until(service, lambda: stack.has_published_since(service, since_ns))
+
+    containers = stack.containers()
+    stack.files.append("compose.names.yaml")
+    stack.settings |= named
+    stack.compose("up", "--detach", "metadata")
+    publishes("metadata")
+    spin = "while :; do :; done"
+    with container(stack, spin, "--name", "wl-named.1", "--cpus", "0.1") as container_id:
+        seen = []
+        wait_until("the container", lambda: seen.append(names(container_id)) or seen[-1])
+        assert seen[-1] == {"wl-named.1"}
+        assert not any(seen[:-1])
+        wait_until("its own name", lambda: names(containers["probe"]) == {"wattline_probe_1"})
+        up = value(stack.scrape(), "wattline_source_up", source="docker")
+        mounts = {mount["Destination"]: mount["RW"] for mount in stack.inspect("metadata")["Mounts"]}
+        stack.files.pop()
+        stack.compose("up", "--detach", "metadata")
+        publishes("metadata")
+        publishes("calculator")
+        assert names(container_id) == {"wl-named.1"}
+    assert up == 1
+    assert mounts["/run/docker.sock"] is False
+    assert value(stack.scrape(), "wattline_source_up", source="docker") == 0  # not there any more
+    changed = {name for name, found in stack.containers().items() if found != containers[name]}
+    assert changed == {"metadata"}
+
+
 class Watch:
     """Scrapes all the while: the books close in each, and nothing that is a total falls."""
 

@@ -79,6 +79,7 @@ def books(
     interval_ns=INTERVAL_NS,
     boot_id=BOOT_ID,
     vm_ids=(),
+    container_names=(),
     doubt=None,
     activity_skew_ns=0,
 ):
@@ -87,7 +88,8 @@ def books(
     zones: (zone, index, source) each. containers: (id, pod_uid, runtime, departed_cpu_ns,
     departed_dynamic_uj per zone, departed_idle_uj per zone) each. processes: (container row, pid, start,
     comm, cpu_ns, dynamic_uj per zone, idle_uj per zone) each. unattributed: (zone row, mode, reason, µJ)
-    each. vm_ids: of each container row, if any has one. doubt: optional columns of zones, by name.
+    each. vm_ids, container_names: of each container row, if any has one. doubt: optional columns of zones,
+    by name.
     """
 
     def of_container(row, own, process_value):
@@ -157,6 +159,7 @@ def books(
             departed_dynamic_uj=per_zone(containers, 4),
             departed_idle_uj=per_zone(containers, 5),
             vm_id=list(vm_ids),
+            container_name=list(container_names),
         ),
         processes=EnergyProcesses(
             container_row=U32([process[0] for process in processes]),
@@ -201,6 +204,7 @@ def small():
         ("77bb", "", "docker", 3, [2, 2, 2, 2, 2, 2, 2], none),
     ]
     vm_ids = ["", "", "", "", "machine-qemu-1-web", 'machine-qemu-2-d"b', "", "", "", ""]
+    container_names = ["", "", "", "", "", "", "", "", "", 'ca"che_1']
     processes = [
         (0, 101, 5000, 'we"b', 1_500_000_000,
          [3_000_000, 1_000_001, 250_000, 9_000_000, 4_000_000, 9, 5_000_000], none),
@@ -247,6 +251,7 @@ def small():
         sources=sources,
         watermark_ns=NOW_NS - 500_000_000,
         vm_ids=vm_ids,
+        container_names=container_names,
         doubt=doubt,
         activity_skew_ns=21_000,
     )

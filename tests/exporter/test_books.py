@@ -129,7 +129,10 @@ def test_idle_mode_follows_the_policy():
 
 
 def test_special_workloads_are_named_as_kepler_names_them():
-    """System, kernel, unknown and terminated ones carry their name in all three labels, and a namespace."""
+    """System, kernel, unknown and terminated ones carry their name in all three labels, and a namespace.
+
+    A container has its own where its engine has told it.
+    """
     names = {
         one.labels["container_id"]: (
             one.labels.get("pod_name"),
@@ -145,7 +148,7 @@ def test_special_workloads_are_named_as_kepler_names_them():
         "kernel_processes": ("kernel_processes", "kernel_processes", "kernel"),
         "unknown_processes": ("unknown_processes", "unknown_processes", "unknown"),
         "terminated": ("terminated", "terminated", "terminated"),
-        "77bb": (None, None, None),
+        "77bb": (None, 'ca"che_1', None),
     }
 
 

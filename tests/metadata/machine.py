@@ -3,6 +3,7 @@
 
 import io
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -66,12 +67,19 @@ class FakeProc:
 class Stage:
     """The real stage, and what it has published and said."""
 
-    def __init__(self, procfs: Path, cgroup: str = "") -> None:
+    def __init__(self, procfs: Path, cgroup: str = "", docker: str = "") -> None:
         self.frames: list[Metadata] = []
         # Time enough passes between any two lines that none is held back as a repetition.
         self.log = Log("metadata", stream=io.StringIO(), now=map(float, itertools.count(0, 100)).__next__)
         self.interval_ns = S
-        self._stage = MetadataStage(MetadataSettings(path_procfs=procfs, path_cgroup=cgroup), self)
+        self.errors: Counter[str] = Counter()
+        settings = MetadataSettings(path_procfs=procfs, path_cgroup=cgroup, docker_socket=docker)
+        self._stage = MetadataStage(settings, self)
+
+    def count(self, event: str, cause: object) -> None:
+        """Likewise."""
+        self.errors[event] += 1
+        self.log.warning(event, cause=cause)
 
     def publish(self, frame_type: type[Metadata], *, epoch: int, mono_ns: int, **fields: object) -> None:
         """What the run loop's runtime does for a stage."""

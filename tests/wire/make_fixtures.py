@@ -270,6 +270,11 @@ METADATA_3 = {
     },
     "processes": {**METADATA_2["processes"], "vm_id": ["", "machine-qemu-2-old", ""]},
 }
+# A container whose engine has told what it calls it.
+METADATA_4 = {
+    **METADATA_2,
+    "containers": {"container_id": ["cd34"], "container_name": ["web-1"]},
+}
 NO_METADATA = {
     "cgroups": {"cgroup_id": u64(), "path": [], "container_id": [], "runtime": [], "pod_uid": []},
     "processes": {"pid": u32(), "start_ticks": u64(), "kernel": u8(), "comm": []},
@@ -406,6 +411,10 @@ ENERGY_2 = {
         "idle_uj": [u64(0, 0, 0), u64(0, 0, 0), u64(0, 0, 0)],
     },
 }
+ENERGY_3 = {
+    **ENERGY_2,
+    "containers": {**ENERGY_2["containers"], "container_name": ["", "", "web-1", "web-1", "", ""]},
+}
 NO_ENERGY = {
     "zones": {
         "zone": [],
@@ -532,6 +541,8 @@ VALID = {
     "metadata_full": METADATA,
     "metadata_full_2": METADATA_2,
     "metadata_full_3": METADATA_3,
+    "metadata_full_4": METADATA_4,
+    "metadata_containers_empty": changed(METADATA_4, containers={"container_id": [], "container_name": []}),
     "metadata_optional_columns_left_out": changed(
         METADATA_3, cgroups={"vm_id": ...}, processes={"container_id": ..., "runtime": ..., "pod_uid": ...}
     ),
@@ -542,6 +553,7 @@ VALID = {
     "metadata_fields_added": changed(METADATA, cgroups={"owner": ["root", "app"]}, cluster="blue"),
     "energy_full": ENERGY,
     "energy_full_2": ENERGY_2,
+    "energy_full_3": ENERGY_3,
     "energy_optional_columns_empty": changed(
         ENERGY_2,
         zones={"share_by": [], "model_error_ratio_ppm": u32(), "idle_doubt_uw": u64()},
@@ -661,6 +673,11 @@ INVALID: dict[str, Any] = {
     "invalid__gpu_use_is_a_list": changed(POWER_2, gpu_use=[]),
     "invalid__vm_ids_too_few": changed(METADATA_3, cgroups={"vm_id": [""]}),
     "invalid__vm_ids_of_processes_too_many": changed(METADATA_3, processes={"vm_id": [""] * 4}),
+    "invalid__container_names_too_few": changed(METADATA_4, containers={"container_name": []}),
+    "invalid__container_names_missing": changed(METADATA_4, containers={"container_name": ...}),
+    "invalid__container_names_of_containers_too_few": changed(
+        ENERGY_3, containers={"container_name": ["web-1"]}
+    ),
     "invalid__cpu_request_as_u64": changed(METADATA_3, cgroups={"cpu_request_m": u64(0, 500, 0, 500)}),
     "invalid__activity_skew_negative": changed(ENERGY_2, activity_skew_ns=-1),
     "invalid__share_by_too_few": changed(ENERGY_2, zones={"share_by": ["model"]}),

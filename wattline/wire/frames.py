@@ -294,6 +294,17 @@ class MetadataProcesses(Table, kw_only=True):
     vm_id: list[str] = field(default_factory=list)
 
 
+class MetadataContainers(Table, kw_only=True):
+    """What containers are called; only those are in it whose engine has told."""
+
+    container_id: list[str]
+    container_name: list[str]
+
+
+def _no_containers() -> MetadataContainers:
+    return MetadataContainers(container_id=[], container_name=[])
+
+
 class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):
     """Who each process and cgroup is.
 
@@ -307,6 +318,7 @@ class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):
     covers_mono_ns: Natural
     cgroups: MetadataCgroups
     processes: MetadataProcesses
+    containers: MetadataContainers = field(default_factory=_no_containers)
     sources: list[SourceState] = field(default_factory=list)
 
 
@@ -369,10 +381,10 @@ class EnergyContainers(Table, kw_only=True):
     A container in which virtual machines run has a row for each of them and one for the rest. What ended
     containers of a pod used is in a row whose container_id is "terminated"; that of ended pods and of
     containers without one in such a row without pod_uid. So a pod is the sum of its rows, a virtual machine
-    that of its own, and the node that of all.
+    that of its own, and the node that of all. `container_name` is what the container's engine calls it.
     """
 
-    optional = frozenset({"vm_id"})
+    optional = frozenset({"vm_id", "container_name"})
     column_lists = frozenset({"dynamic_uj", "idle_uj", "departed_dynamic_uj", "departed_idle_uj"})
 
     container_id: list[str]
@@ -385,6 +397,7 @@ class EnergyContainers(Table, kw_only=True):
     departed_dynamic_uj: list[U64]
     departed_idle_uj: list[U64]
     vm_id: list[str] = field(default_factory=list)
+    container_name: list[str] = field(default_factory=list)
 
 
 class EnergyProcesses(Table, kw_only=True):

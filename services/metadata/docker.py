@@ -83,9 +83,8 @@ class DockerSocket:
             "stays that of the engine's former run: then restart this service",
             TimeoutError: f"no answer within {_TIMEOUT_S} s",
         }
-        return (
-            f"{self._path}: {error!r}: {cures.get(type(error), 'is it a Docker Engine that listens there?')}"
-        )
+        what = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return f"{self._path}: {what}: {cures.get(type(error), 'is it a Docker Engine that listens there?')}"
 
 
 def _own(names: list[str]) -> str:

@@ -4,6 +4,8 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -146,6 +148,17 @@ def test_each_trouble_has_its_cure(tmp_path):
     path.write_text("")
     with pytest.raises(Retry, match="does the engine run"):
         docker.ping()
+
+
+@pytest.mark.parametrize(("docker_socket", "loaded"), [("", False), ("/run/docker.sock", True)])
+def test_what_it_needs_is_loaded_beforehand(docker_socket, loaded):
+    """Before the service becomes a user who can't read it any more, and only if it was asked for."""
+    script = (
+        "import sys; import services.metadata.loop; from services.metadata.settings import MetadataSettings; "
+        f"MetadataSettings(docker_socket={docker_socket!r}).preload(); print('http.client' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout == f"{loaded}\n"
 
 
 def as_nobody(action):

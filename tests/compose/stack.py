@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from contextlib import ExitStack
@@ -24,13 +25,16 @@ from .engine import Engine
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "wattline"
+COMPOSE_2 = Path(sys.executable).with_name("docker-compose-2")
 
 
 class Stack:
-    """`with Stack(engine)`: nothing is started yet but the meter."""
+    """`with Stack(engine)`: nothing is started yet but the meter. `compose_2`: by Compose v2."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, compose_2: bool = False) -> None:
         self.engine = engine
+        self._compose = str(COMPOSE_2) if compose_2 else "docker-compose"
+        self._separator = "-" if compose_2 else "_"
         self.checkout = engine.directory / "checkout"
         self.run = engine.directory / f"data/volumes/{PROJECT}_run/_data"  # WATTLINE_RUN as the host sees it
         self.pins = engine.directory / f"data/volumes/{PROJECT}_pins/_data"
@@ -79,7 +83,7 @@ class Stack:
     def start_compose(self, *arguments: str) -> subprocess.Popen:
         """A compose command that is left running."""
         files = [*self.files, "tests/compose/override.yaml"]
-        command = ["docker-compose", "-p", PROJECT, *(word for file in files for word in ("-f", file))]
+        command = [self._compose, "-p", PROJECT, *(word for file in files for word in ("-f", file))]
         return subprocess.Popen(
             [*command, *arguments],
             cwd=self.checkout,
@@ -97,6 +101,10 @@ class Stack:
         if check and process.returncode:
             raise AssertionError(f"docker-compose {arguments}:\n{output}")
         return output
+
+    def name_of(self, service: str) -> str:
+        """What Compose calls a service's container."""
+        return self._separator.join((PROJECT, service, "1"))
 
     def container(self, service: str) -> str:
         """Its id."""

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +12,21 @@ import pytest
 
 from tests.load import SPIN, KernelAccount, in_cgroup, steal_ns
 from tests.pipeline.books import check_books
-from tests.pipeline.ever_rising import Scrapes
 from wattline.cgroup2 import find_mount
 from wattline.wire.frames import SERVICES
 
 from . import cgroup_use, privileges, programs
-from .base_image import NAME as BASE
+from .checks import (
+    Watch,
+    beside,
+    change_source,
+    check_nothing_is_lost,
+    down_leaves_nothing,
+    joules,
+    names_on_request,
+    update,
+    value,
+)
 from .engine import Engine
 from .stack import Stack, wait_until
 
@@ -33,29 +41,6 @@ def stack(request):
         yield stack
         if request.session.testsfailed:
             print(stack.compose("logs", "--no-color", check=False))
-
-
-def value(series, name, **labels) -> Decimal:
-    """The sum of a family's series with these labels."""
-    return sum(
-        (
-            one.value
-            for one in series
-            if one.name == name and all(one.labels.get(key) == wanted for key, wanted in labels.items())
-        ),
-        Decimal(),
-    )
-
-
-def joules(series) -> Decimal:
-    return value(series, "kepler_node_package_joules_total")
-
-
-def given_to_nobody(series) -> Decimal:
-    """Joules of the package that nobody was given, for another reason than the idle policy."""
-    return value(series, "wattline_unattributed_joules_total", zone="package") - value(
-        series, "wattline_unattributed_joules_total", zone="package", reason="idle_policy"
-    )
 
 
 def test_one_command_from_a_clean_checkout(stack):
@@ -155,17 +140,6 @@ attempt("cgroup", os.mkdir, "/sys/fs/cgroup/attempt")
 """
 
 
-@contextmanager
-def container(stack, script, *options):
-    """A container of Docker's beside Wattline; gives its id."""
-    command = ["run", "--detach", "--network", "none", *options, BASE, "sh", "-c", script]
-    found = stack.engine.docker(*command).strip()
-    try:
-        yield found
-    finally:
-        stack.engine.docker("rm", "--force", found)
-
-
 def test_a_container_beside_it_gets_its_time_and_its_energy(stack, cgroup):
     """A CPU-bound container: the kernel's account within 0.5 %, and its part of the dynamic energy.
 
@@ -176,7 +150,7 @@ def test_a_container_beside_it_gets_its_time_and_its_energy(stack, cgroup):
     script = "i=0; while [ $i -lt 8000000 ]; do i=$((i+1)); done; exec sleep 3600"
     before, stolen_before_ns = stack.scrape(), steal_ns()
     with (
-        container(stack, script, "--cpuset-cpus", str(cpus[0])) as container_id,
+        beside(stack, script, "--cpuset-cpus", str(cpus[0])) as container_id,
         in_cgroup(
             cgroup,
             ["taskset", "-c", str(cpus[-1]), sys.executable, "-c", SPIN, "3"],
@@ -207,99 +181,18 @@ def test_a_container_beside_it_gets_its_time_and_its_energy(stack, cgroup):
 
 
 def test_names_on_request(stack):
-    """With Docker's socket metadata tells names, from a container's first sample on; without it they stay.
-
-    By the engine's own group for it; whoever looks at metadata's container finds the socket read-only.
-    """
-    socket_path = stack.engine.directory / "socket"
-    named = {"DOCKER_SOCKET": str(socket_path), "DOCKER_GROUP": str(socket_path.stat().st_gid)}
-    family = "kepler_container_bpf_cpu_time_ms_total"
-
-    def names(container_id):
-        return {
-            one.labels.get("container_name", "")
-            for one in stack.scrape()
-            if one.name == family and one.labels["container_id"] == container_id
-        }
-
-    def publishes(service):
-        since_ns = time.monotonic_ns()
-        wait_until(service, lambda: stack.has_published_since(service, since_ns))
-
-    containers = stack.containers()
-    stack.files.append("compose.names.yaml")
-    stack.settings |= named
-    stack.compose("up", "--detach", "metadata")
-    publishes("metadata")
-    spin = "while :; do :; done"
-    with container(stack, spin, "--name", "wl-named.1", "--cpus", "0.1") as container_id:
-        seen = []
-        wait_until("the container", lambda: seen.append(names(container_id)) or seen[-1])
-        assert seen[-1] == {"wl-named.1"}
-        assert not any(seen[:-1])
-        wait_until("its own name", lambda: names(containers["probe"]) == {"wattline_probe_1"})
-        up = value(stack.scrape(), "wattline_source_up", source="docker")
-        mounts = {mount["Destination"]: mount["RW"] for mount in stack.inspect("metadata")["Mounts"]}
-        stack.files.pop()
-        stack.compose("up", "--detach", "metadata")
-        publishes("metadata")
-        publishes("calculator")
-        assert names(container_id) == {"wl-named.1"}
-    assert up == 1
-    assert mounts["/run/docker.sock"] is False
-    assert value(stack.scrape(), "wattline_source_up", source="docker") == 0  # not there any more
-    changed = {name for name, found in stack.containers().items() if found != containers[name]}
-    assert changed == {"metadata"}
-
-
-class Watch:
-    """Scrapes all the while: the books close in each, and nothing that is a total falls."""
-
-    def __init__(self, stack) -> None:
-        self._stack = stack
-        self.scrapes = Scrapes(stack.exporter)
-
-    def while_running(self, process) -> None:
-        """Until a command has ended well."""
-        while process.poll() is None:
-            self.scrapes.next_if_up()
-            time.sleep(0.2)
-        output = process.stdout.read()
-        process.stdout.close()
-        assert process.returncode == 0, output
-
-    def for_seconds(self, seconds) -> None:
-        deadline_s = time.monotonic() + seconds
-        while time.monotonic() < deadline_s:
-            self.scrapes.next_if_up()
-            time.sleep(0.2)
-
-    def until_back(self, service) -> float:
-        """Seconds until a service has published again."""
-        begun_s, since_ns = time.monotonic(), time.monotonic_ns()
-        while not self._stack.has_published_since(service, since_ns):
-            assert time.monotonic() < begun_s + 60, service
-            self.for_seconds(0.2)
-        return time.monotonic() - begun_s
+    """Docker's names of its containers, by a second file."""
+    names_on_request(stack)
 
 
 @pytest.fixture
 def busy(stack, cgroup):
     """Something that uses energy meanwhile, on the host and in a container."""
     with (
-        container(stack, "while :; do i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 0.2; done"),
+        beside(stack, "while :; do i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 0.2; done"),
         in_cgroup(cgroup, ["sh", "-c", "while :; do sh -c :; sleep 0.1; done"]),
     ):
         yield
-
-
-def check_nothing_is_lost(before, after) -> None:
-    """No gap, and what nobody was given is under a thousandth."""
-    lost = given_to_nobody(after) - given_to_nobody(before)
-    used = joules(after) - joules(before)
-    print(f"{used} J of the package, {lost} J given to nobody ({float(lost / used):.5%})")
-    assert value(after, "wattline_zone_gaps_total") == value(before, "wattline_zone_gaps_total")
-    assert lost < used / 1000
 
 
 @pytest.mark.usefixtures("busy")
@@ -332,21 +225,12 @@ def test_one_that_dies_by_itself_is_started_again(stack):
 
 @pytest.mark.usefixtures("busy")
 def test_an_update_of_each_replaces_that_one_and_loses_nothing(stack):
-    """After a change of the source, `up --detach --build SERVICE` gives that one a new container alone."""
-    with (stack.checkout / "wattline/__init__.py").open("a", encoding="utf-8") as file:
-        file.write("\n# changed\n")
+    """Each in turn, under watch."""
+    change_source(stack)
     watch = Watch(stack)
     before = watch.scrapes.next()
     for service in SERVICES:
-        containers, image = stack.containers(), stack.inspect(service)["Image"]
-        begun_s = time.monotonic()
-        watch.while_running(stack.start_compose("up", "--detach", "--build", service))
-        print(f"{service}: built and replaced in {time.monotonic() - begun_s:.1f} s", end=", ")
-        print(f"back after {watch.until_back(service):.1f} s more")
-        watch.for_seconds(2)
-        changed = {name for name, found in stack.containers().items() if found != containers[name]}
-        assert changed == {service}
-        assert stack.inspect(service)["Image"] != image
+        update(stack, watch, service)
     check_nothing_is_lost(before, watch.scrapes.next())
     print(f"{watch.scrapes.count} scrapes, {watch.scrapes.distinct} different")
 
@@ -402,14 +286,5 @@ def test_what_it_weighs(stack, interval_s):
 
 
 def test_down_leaves_nothing(stack):
-    """No container, mount, socket or program, though the probe was killed just before."""
-    ours = set(programs.pinned(stack.pins / "wattline").values())
-    assert ours
-    assert ours <= programs.loaded()
-    stack.engine.docker("kill", "--signal", "KILL", stack.container("probe"))
-    stack.compose("down")
-    assert not stack.engine.docker("ps", "--all", "--quiet").strip()
-    assert not [mount for mount in stack.engine.mounts() if "/volumes/" in mount]
-    bound = [line for line in Path("/proc/net/unix").read_text().splitlines() if "/run/wattline/" in line]
-    assert not bound
-    wait_until("programs unloaded", lambda: not ours & programs.loaded())
+    """Though the probe was killed just before."""
+    down_leaves_nothing(stack)

@@ -17,13 +17,10 @@ from msgspec import Meta, Struct, field
 
 from .clock import SPEED_PATTERN
 from .errors import Fatal
-from .wire.frames import SERVICES
+from .wire.rundir import SERVICES
 
 PREFIX = "WATTLINE_"
 CONFIG_VARIABLE = "WATTLINE_CONFIG"
-COMMON_FLAGS = (
-    "The services' common flags and variables are understood too: --run (WATTLINE_RUN) says where they meet."
-)
 _TABLES = (*SERVICES, "up")
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wattline.wire import shared
-from wattline.wire.codec import FrameError, pack, unpack
+from wattline.wire.codec import pack, unpack
+from wattline.wire.packed import FrameError
 
 from .ledger_read import from_document
 from .ledger_tables import LEDGER_SCHEMA, LedgerDocument, LedgerHeader

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from http import HTTPStatus
 
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 from .http import Response
 from .inputs import Inputs, is_fresh, why_not_ready

@@ -13,8 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from wattline import __version__
-from wattline.wire.frames import SERVICES, SourceState, Status
+from wattline.wire.frames import SourceState, Status
 from wattline.wire.names import safe_name
+from wattline.wire.rundir import SERVICES
 
 from .inputs import Inputs, is_fresh
 

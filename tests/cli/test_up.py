@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.pipeline import Pipeline
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 
 def wattline(pipeline, *arguments):

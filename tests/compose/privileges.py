@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 PAGE = Path(__file__).parents[2] / "docs/compose.md"
 _BEGIN, _END = "<!-- table: tests/compose -->\n", "<!-- end of table -->"

@@ -17,8 +17,7 @@ from tests.machine.simulated_rapl import SimulatedRapl
 from tests.pipeline.metrics import Series, read
 from wattline.cgroup2 import find_mount
 from wattline.wire.bus import read_last
-from wattline.wire.frames import SERVICES
-from wattline.wire.rundir import ServiceDirectory
+from wattline.wire.rundir import SERVICES, ServiceDirectory
 
 from .base_image import import_base
 from .engine import Engine

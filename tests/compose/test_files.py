@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 from .stack import ROOT
 

@@ -13,7 +13,7 @@ import pytest
 from tests.load import SPIN, KernelAccount, in_cgroup, steal_ns
 from tests.pipeline.books import check_books
 from wattline.cgroup2 import find_mount
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 from . import cgroup_use, privileges, programs
 from .checks import (

@@ -8,7 +8,7 @@ from importlib import metadata
 
 import pytest
 
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 # Imports every module of a service where all other third-party packages look as if they weren't installed.
 IMPORT_ALL = """

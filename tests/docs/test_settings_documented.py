@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wattline.settings import CONFIG_VARIABLE, VARIABLES, CommonSettings, load, settings_of
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 _ROOT = Path(__file__).parents[2]
 _SPEC = importlib.util.spec_from_file_location("settings_page", _ROOT / "scripts/settings_page.py")

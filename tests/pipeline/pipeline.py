@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 from .metrics import Series, read
 

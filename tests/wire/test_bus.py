@@ -13,8 +13,7 @@ from wattline.errors import Fatal
 from wattline.wire import bus
 from wattline.wire.bus import Publisher, Subscriber, endpoint, read_last
 from wattline.wire.codec import decode, encode
-from wattline.wire.frames import SERVICES
-from wattline.wire.rundir import ServiceDirectory
+from wattline.wire.rundir import SERVICES, ServiceDirectory
 
 from . import make_fixtures
 

@@ -8,8 +8,9 @@ import msgspec
 import zmq
 
 from wattline.wire.bus import Subscriber
-from wattline.wire.codec import FrameError, decode, encode
+from wattline.wire.codec import decode, encode
 from wattline.wire.order import StreamOrder
+from wattline.wire.packed import FrameError
 from wattline.wire.rundir import ServiceDirectory
 
 from . import make_fixtures

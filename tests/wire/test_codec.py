@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wattline.wire import codec
-from wattline.wire.codec import FRAME_BYTES_MAX, FrameError, decode, encode
+from wattline.wire.codec import FRAME_BYTES_MAX, decode, encode
 from wattline.wire.frames import FRAME_TYPES
+from wattline.wire.packed import FrameError
 
 from . import make_fixtures
 from .frame_strategies import FRAMES, any_frame

@@ -7,8 +7,9 @@ import msgpack
 import msgspec
 import pytest
 
-from wattline.wire.codec import FrameError, decode, encode
+from wattline.wire.codec import decode, encode
 from wattline.wire.frames import FRAME_TYPES, Table
+from wattline.wire.packed import FrameError
 
 from . import make_fixtures
 

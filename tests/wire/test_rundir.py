@@ -10,8 +10,7 @@ from wattline.errors import Fatal, Retry
 from wattline.wire import rundir
 from wattline.wire.bus import Publisher, read_last
 from wattline.wire.codec import decode
-from wattline.wire.frames import SERVICES
-from wattline.wire.rundir import Lock, ServiceDirectory, lock_holder, prepare_run
+from wattline.wire.rundir import SERVICES, Lock, ServiceDirectory, lock_holder, prepare_run
 
 from . import make_fixtures
 

@@ -19,8 +19,7 @@ from msgspec import field
 from wattline.errors import Fatal
 from wattline.pins import remove_pins
 from wattline.settings import CommonSettings, load, meaning
-from wattline.wire.frames import SERVICES
-from wattline.wire.rundir import Lock, ServiceDirectory, lock_holder
+from wattline.wire.rundir import SERVICES, Lock, ServiceDirectory, lock_holder
 
 _STOP_S = 30.0  # longer than `up` may take to stop its five
 

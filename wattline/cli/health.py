@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from wattline.settings import COMMON_FLAGS, CommonSettings, load
-from wattline.wire.bus import read_last
-from wattline.wire.frames import SERVICES
-from wattline.wire.rundir import ServiceDirectory
+from wattline.cli import COMMON_FLAGS
+from wattline.wire.last import read_heartbeat
+from wattline.wire.rundir import SERVICES, ServiceDirectory
 
 # A service may miss two ticks and have a moment more: one slow scrape or compile is no illness.
 _MISSED_TICKS = 3
@@ -25,13 +24,22 @@ def main(arguments: Sequence[str]) -> int:
         "--max-age-s", type=float, help="oldest acceptable frame (default: three of its intervals and 2 s)"
     )
     options, rest = parser.parse_known_args(arguments)
-    settings, _warnings = load(CommonSettings, "health", rest, os.environ)
-    return check(settings.run, options.service, options.max_age_s)
+    return check(_run_directory(rest), options.service, options.max_age_s)
+
+
+def _run_directory(flags: Sequence[str]) -> Path:
+    """Where the services meet. A variable without flags says it all, and spares two thirds of the time."""
+    named = os.environ.get("WATTLINE_RUN")
+    if named and not flags:
+        return Path(named)
+    from wattline.settings import CommonSettings, load  # noqa: PLC0415 for the reason above
+
+    return load(CommonSettings, "health", flags, os.environ)[0].run
 
 
 def check(run: Path, service: str, max_age_s: float | None) -> int:
     """The same for callers inside."""
-    last = read_last(ServiceDirectory(run, service))
+    last = read_heartbeat(ServiceDirectory(run, service))
     if last is None:
         print(f"{service}: no frame at {run / service / 'last'}")
         return 1

@@ -7,7 +7,7 @@ import sys
 
 from wattline import __version__
 from wattline.errors import Fatal
-from wattline.wire.frames import SERVICES
+from wattline.wire.rundir import SERVICES
 
 COMMANDS = {
     "up": "run all five services and keep them running",

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from wattline.settings import COMMON_FLAGS, CommonSettings, load
+from wattline.cli import COMMON_FLAGS
+from wattline.settings import CommonSettings, load
 from wattline.wire.bus import Subscriber
 from wattline.wire.recording import RecordingWriter
 

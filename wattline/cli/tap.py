@@ -10,11 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from wattline.settings import COMMON_FLAGS, CommonSettings, load
+from wattline.cli import COMMON_FLAGS
+from wattline.settings import CommonSettings, load
 from wattline.wire.bus import Subscriber, read_last
 from wattline.wire.columns import Column
-from wattline.wire.frames import FRAME_TYPES, SERVICES, AnyFrame
-from wattline.wire.rundir import ServiceDirectory
+from wattline.wire.frames import FRAME_TYPES, AnyFrame
+from wattline.wire.rundir import SERVICES, ServiceDirectory
 
 from .frame_text import line, rows
 

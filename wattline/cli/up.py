@@ -13,8 +13,7 @@ from msgspec import field
 from wattline.errors import Fatal
 from wattline.settings import CommonSettings, load, meaning
 from wattline.wire.bus import read_last
-from wattline.wire.frames import SERVICES
-from wattline.wire.rundir import DIRECTORY_MODE, Lock, ServiceDirectory, lock_holder, prepare_run
+from wattline.wire.rundir import DIRECTORY_MODE, SERVICES, Lock, ServiceDirectory, lock_holder, prepare_run
 
 from .supervise import Child, Supervisor, prefixed
 

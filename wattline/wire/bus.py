@@ -14,10 +14,12 @@ import zmq
 from wattline.errors import Fatal, Retry
 
 from . import shared
-from .codec import FRAME_BYTES_MAX, FrameError, decode, encode
-from .frames import PRODUCER_OF_TOPIC, SERVICES, AnyFrame
+from .codec import FRAME_BYTES_MAX, decode, encode
+from .frames import PRODUCER_OF_TOPIC, AnyFrame
+from .last import read_trusted
 from .order import StreamOrder
-from .rundir import ServiceDirectory
+from .packed import FrameError
+from .rundir import SERVICES, ServiceDirectory
 
 # A stopped subscriber may pin this many frames on each side: megabytes, where ZeroMQ's default of 1000
 # would be gigabytes. Frames are full and cumulative, so dropping is harmless.
@@ -90,12 +92,10 @@ def read_last(directory: ServiceDirectory) -> AnyFrame | None:
 
 def _read_last(directory: ServiceDirectory) -> tuple[bytes, AnyFrame] | None:
     """(the payload, the frame in it)."""
+    payload = read_trusted(directory)
     try:
-        if directory.distrust() is not None:
-            return None
-        payload = shared.read(directory.last)
-        return payload, decode(payload)
-    except (Retry, FileNotFoundError, PermissionError, shared.Damaged, FrameError):
+        return None if payload is None else (payload, decode(payload))
+    except FrameError:
         return None
 
 

@@ -1,34 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame to bytes and back. Whatever the bytes, decode raises FrameError and nothing else."""
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgpack
 import msgspec
 
 from .columns import Column
 from .frames import FRAME_TYPES, SCHEMA, AnyFrame
+from .packed import FrameError, packb, unpackb
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # a frame of 100,000 processes takes about 10 MB
-_ROWS_MAX = 1_000_000  # far above any pid_max in use; bounds what a hostile length can make us allocate
-_KEYS_MAX = 4096
 _INVALID = (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError)
 
 StateT = TypeVar("StateT", bound=msgspec.Struct)
 
 
-class FrameError(ValueError):
-    """Bytes that are no frame of ours. `reason` is a short word to count by."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.reason = reason
-
-
 def encode(frame: AnyFrame) -> bytes:
     """One msgpack map. Raises FrameError if it is too large to be accepted by a reader."""
     builtins = msgspec.to_builtins(frame, enc_hook=_column_to_wire, builtin_types=(bytes,))
-    data: bytes = msgpack.packb(builtins, use_bin_type=True)
+    data = packb(builtins)
     if len(data) > FRAME_BYTES_MAX:
         raise FrameError("too_large", f"expected at most {FRAME_BYTES_MAX} bytes, got {len(data)}")
     return data
@@ -38,7 +28,7 @@ def decode(data: bytes | memoryview, topic: str | None = None) -> AnyFrame:
     """The frame in `data`, checked in every field; of `topic`, if one is given."""
     if len(data) > FRAME_BYTES_MAX:
         raise FrameError("too_large", f"expected at most {FRAME_BYTES_MAX} bytes, got {len(data)}")
-    raw = _unpack(data)
+    raw = unpackb(data)
     if not isinstance(raw, dict):
         raise FrameError("not_a_map", f"expected a map, got {type(raw).__name__}")
     schema = raw.get("schema")
@@ -63,24 +53,6 @@ def decode(data: bytes | memoryview, topic: str | None = None) -> AnyFrame:
     return frame
 
 
-def _unpack(data: bytes | memoryview, max_bin_bytes: int = _ROWS_MAX * 8) -> Any:
-    try:
-        return msgpack.unpackb(
-            data,
-            raw=False,
-            unicode_errors="backslashreplace",
-            strict_map_key=True,
-            max_str_len=65536,
-            max_bin_len=max_bin_bytes,
-            # An element takes a byte at least, so a few bytes can't ask for megabytes.
-            max_array_len=min(_ROWS_MAX, len(data)),
-            max_map_len=_KEYS_MAX,
-            max_ext_len=0,
-        )
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise FrameError("not_msgpack", f"{type(error).__name__}: {error!s:.200}") from None
-
-
 def _column_to_wire(value: object) -> object:
     if isinstance(value, Column):
         return value.to_wire()
@@ -95,16 +67,13 @@ def _column_from_wire(kind: type, value: object) -> object:
 
 def pack(state: msgspec.Struct) -> bytes:
     """A stage's own state, in the same encoding as a frame (columns included)."""
-    data: bytes = msgpack.packb(
-        msgspec.to_builtins(state, enc_hook=_column_to_wire, builtin_types=(bytes,)), use_bin_type=True
-    )
-    return data
+    return packb(msgspec.to_builtins(state, enc_hook=_column_to_wire, builtin_types=(bytes,)))
 
 
 def unpack(data: bytes, state_type: type[StateT]) -> StateT:
     """The state that `pack` wrote. Raises FrameError, and nothing else, for any other bytes."""
     try:
         # A stage's own state may have longer columns than a frame: nobody else writes it.
-        return msgspec.convert(_unpack(data, len(data)), state_type, dec_hook=_column_from_wire)
+        return msgspec.convert(unpackb(data, len(data)), state_type, dec_hook=_column_from_wire)
     except _INVALID as error:
         raise FrameError("invalid", f"{state_type.__name__}: {error}") from None

@@ -474,4 +474,3 @@ PRODUCER_OF_TOPIC = {
     "metadata": "metadata",
     "energy": "calculator",
 }
-SERVICES = ("probe", "power", "metadata", "calculator", "exporter")

@@ -8,9 +8,10 @@ from typing import Self
 
 from wattline.errors import Fatal
 
-from .codec import FrameError, decode
+from .codec import decode
 from .frames import AnyFrame
 from .order import StreamOrder
+from .packed import FrameError
 from .recording import RecordingReader
 
 

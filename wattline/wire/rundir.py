@@ -18,8 +18,8 @@ from typing import Self
 
 from wattline.errors import Fatal, Retry
 
-from .frames import SERVICES
-
+# In the order of the pipeline.
+SERVICES = ("probe", "power", "metadata", "calculator", "exporter")
 DIRECTORY_MODE = 0o2750  # setgid: what is made inside belongs to the common group
 _SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path less its NUL; man 7 unix
 

@@ -4,8 +4,9 @@
 from pathlib import Path
 
 from wattline.wire import shared
-from wattline.wire.codec import FrameError, pack, unpack
+from wattline.wire.codec import pack, unpack
 from wattline.wire.frames import Activity
+from wattline.wire.packed import FrameError
 
 from .state import STATE_SCHEMA, ProcfsState
 

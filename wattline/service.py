@@ -144,12 +144,15 @@ def main(
     service: str,
     settings_type: type[SettingsT],
     build: Build[SettingsT],
+    *,
     topics: Sequence[str] = (),
     phase_ratio: float = 0.0,
+    groups: Callable[[SettingsT], Sequence[int]] = lambda _settings: (),
 ) -> int:
     """Run a service until it is told to stop; its exit code.
 
-    `topics`: what it subscribes to. `phase_ratio`: when within the interval it ticks, 0 to 1.
+    `topics`: what it subscribes to. `phase_ratio`: when within the interval it ticks, 0 to 1. `groups`: which
+    other groups it needs if it changes its user, asked before it does.
     """
     log = Log(service)
     try:
@@ -157,9 +160,8 @@ def main(
         log.level = settings.log_level
         for warning in warnings:
             log.warning("settings", cause=warning)
-        settings.preload()
         if settings.user:
-            drop_privileges(settings.user)
+            drop_privileges(settings.user, groups(settings))
         if settings.die_with_parent:
             _die_with_parent()
         return _Loop(service, settings, log, topics, phase_ratio).run(build)
@@ -168,8 +170,8 @@ def main(
         return error.exit_code
 
 
-def drop_privileges(user: str) -> None:
-    """Become UID:GID for good, without other groups; unless UID is 0, without capabilities or a way back.
+def drop_privileges(user: str, groups: Sequence[int] = ()) -> None:
+    """Become UID:GID for good, with no groups but these; unless UID is 0, without capabilities or a way back.
 
     Done by the loaded service rather than at its start, so that the code may lie where only root can read.
     What Python would load later on, it loads now.
@@ -183,7 +185,7 @@ def drop_privileges(user: str) -> None:
         raise Fatal(
             f"--user {user}: only root can change its user; this is uid {os.geteuid()}", Fatal.PERMISSION
         )
-    os.setgroups([])
+    os.setgroups(groups)
     os.setresgid(gid, gid, gid)
     if uid:
         os.setresuid(uid, uid, uid)

@@ -101,9 +101,6 @@ class CommonSettings(Struct, kw_only=True, frozen=True):
         ),
     ] = "monotonic"
 
-    def preload(self) -> None:
-        """Import what only some settings need, while it can be read: the code may lie where only root can."""
-
     @property
     def interval_ns(self) -> int:
         """The interval in whole nanoseconds."""

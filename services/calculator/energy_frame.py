@@ -31,7 +31,7 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
         return u64(summed)
 
     vm_ids = [one.vm_id for one in listed]
-    called = {one.container_id: one.container_name for one in listed if one.container_name}
+    container_names = [one.container_name for one in listed]
     return {
         "zones": _zones(state.zones, rules),
         "unattributed": unattributed_table(accounts),
@@ -40,7 +40,7 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
             pod_uid=[one.pod_uid for one in listed],
             runtime=[one.runtime for one in listed],
             vm_id=vm_ids if any(vm_ids) else [],
-            container_name=[called.get(one.container_id, "") for one in listed] if called else [],
+            container_name=container_names if any(container_names) else [],
             cpu_ns=with_members(accounts.cpu_ns),
             departed_cpu_ns=u64(accounts.cpu_ns[own]),
             dynamic_uj=[with_members(totals) for totals in accounts.dynamic_uj],

@@ -65,10 +65,7 @@ class State:
         self._see(located, window, activity.mono_ns)
         for workload in self.workloads.by_identity.values():
             workload.cpu_request_m = names.cpu_request_m.get(workload.container_id, 0)
-            # Once known it stays, for as long as the series does: another label would be another series.
-            workload.container_name = names.container_names.get(
-                workload.container_id, workload.container_name
-            )
+        self.workloads.name(names.container_names)
         self.rows.widen()
         self.timeline.add(window)
 

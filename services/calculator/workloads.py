@@ -8,6 +8,7 @@ never falls.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,6 +102,18 @@ class Workloads:
         self.by_identity[workload.identity] = workload
         return workload
 
+    def name(self, told: Mapping[str, str]) -> None:
+        """Take what containers are called, by id. The first name stays as long as the container's series do.
+
+        All parts of a container have one: another label would be another series.
+        """
+        known = {
+            one.container_id: one.container_name for one in self.by_identity.values() if one.container_name
+        }
+        called = {**told, **known}
+        for one in self.by_identity.values() if called else ():
+            one.container_name = called.get(one.container_id, "")
+
     def _number(self) -> int:
         return self._free.pop() if self._free else len(self.by_number)
 
@@ -163,6 +176,8 @@ class Workloads:
 
     def _fold(self, workload: Workload, heir: Workload, now_ns: int) -> None:
         heir.last_seen_ns = now_ns
+        if heir.container_id == workload.container_id:
+            heir.container_name = workload.container_name
         self._accounts.close_onto(workload.account, heir.account)
         self.by_number[workload.number] = None
         self._free.append(workload.number)

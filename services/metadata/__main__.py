@@ -5,7 +5,16 @@ import sys
 
 from wattline.service import main
 
+from .docker import socket_group
 from .loop import MetadataStage
 from .settings import MetadataSettings
 
-sys.exit(main("metadata", MetadataSettings, MetadataStage, topics=("activity",)))
+sys.exit(
+    main(
+        "metadata",
+        MetadataSettings,
+        MetadataStage,
+        topics=("activity",),
+        groups=lambda settings: socket_group(settings.docker_socket),
+    )
+)

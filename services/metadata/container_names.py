@@ -5,39 +5,57 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from wattline.wire.frames import MetadataContainers
+from wattline.wire.names import safe_name
 
-ASK_AGAIN_NS = 10 * 1_000_000_000  # after a failure
-_ASKED_MAX = 100  # containers per question; more wait for the next frame
+_PAUSE_MIN_NS, PAUSE_MAX_NS = 10**9, 10 * 10**9  # after a failure, doubled with each
+_ASKED_MAX = 100  # containers per question
 
 
 @dataclass
 class ContainerNames:
     """Each container is asked for once: a name that changed would tear its series.
 
-    `trouble` is why the last question failed; empty if it did not.
+    `trouble` is what was wrong with the last question; empty if nothing was.
     """
 
     trouble: str = ""
-    _names: dict[str, str] = field(default_factory=dict)  # empty: the engine doesn't know it
-    _again_ns: int = 0
+    _names: dict[str, str] = field(default_factory=dict)  # empty: the engine has no name for it
+    _asked_max: int = _ASKED_MAX
+    _pause_ns: int = _PAUSE_MIN_NS
+    _again_mono_ns: int = 0
 
     def unasked(self, container_ids: Collection[str]) -> list[str]:
-        """Whom to ask for, of those that there are; the others are forgotten."""
+        """Whom to ask for next, of those that there are; the others are forgotten."""
         self._names = {key: name for key, name in self._names.items() if key in container_ids}
-        return sorted(key for key in container_ids if key not in self._names)[:_ASKED_MAX]
+        return sorted(key for key in container_ids if key not in self._names)[: self._asked_max]
 
-    def may_ask(self, now_ns: int) -> bool:
+    def may_ask(self, now_mono_ns: int) -> bool:
         """Whether the last failure, if there was one, is long enough ago."""
-        return not self.trouble or now_ns >= self._again_ns
+        return now_mono_ns >= self._again_mono_ns
 
     def answer(self, asked: Collection[str], names: Mapping[str, str]) -> None:
         """What the engine said. Those it does not know are another's."""
-        self.trouble = ""
-        self._names.update({key: names.get(key, "") for key in asked})
+        self.trouble, self._again_mono_ns, self._pause_ns = "", 0, _PAUSE_MIN_NS
+        self._asked_max = min(2 * self._asked_max, _ASKED_MAX)
+        self._names.update({key: safe_name(names.get(key, "")) for key in asked})
 
-    def fail(self, trouble: str, now_ns: int) -> None:
-        """It said nothing."""
-        self.trouble, self._again_ns = trouble, now_ns + ASK_AGAIN_NS
+    def give_up(self, asked: Collection[str], trouble: str, now_mono_ns: int) -> None:
+        """Its answer was of no use: ask for fewer; one that is alone with it has no name.
+
+        So a container whose description is too large, or strange, keeps its name from nobody else.
+        """
+        if not asked:
+            self.fail(trouble, now_mono_ns)
+            return
+        self.trouble = trouble
+        if len(asked) == 1:
+            self._names.update(dict.fromkeys(asked, ""))
+        self._asked_max = max(1, len(asked) // 2)
+
+    def fail(self, trouble: str, now_mono_ns: int) -> None:
+        """It could not be asked."""
+        self.trouble, self._again_mono_ns = trouble, now_mono_ns + self._pause_ns
+        self._pause_ns = min(2 * self._pause_ns, PAUSE_MAX_NS)
 
     def table(self) -> MetadataContainers:
         """As the metadata frame has it, by id."""

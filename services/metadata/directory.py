@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known about cgroups and processes, and for how long it is remembered. Pure: no I/O, no clock."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wattline.wire.columns import U8, U32, U64
@@ -95,11 +95,11 @@ class Directory:
             path = paths.get(cgroup_id, "")
             self._cgroups[cgroup_id] = _Cgroup(path, identify(path), now_ns, now_ns)
 
-    def container_ids(self) -> set[str]:
-        """Every container that a cgroup or a process is in."""
+    def container_ids(self, runtimes: Collection[str]) -> set[str]:
+        """Every container of these runtimes that a cgroup or a process is in."""
         identities = [cgroup.identity for cgroup in self._cgroups.values()]
         identities += [process.identity for process in self._processes.values() if process.identity]
-        return {identity.container_id for identity in identities} - {""}
+        return {identity.container_id for identity in identities if identity.runtime in runtimes}
 
     def tells_cgroups_apart(self) -> bool:
         """Whether any cgroup besides the root has a path."""

@@ -1,24 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asking a Docker Engine what containers are called; the only file that speaks to it, and it only reads.
 
-Source: Docker Engine API, GET /_ping and GET /containers/json, the same in all versions since 1.24; Podman
-serves both as well.
+Source: Docker Engine API, GET /containers/json, the same in all versions since 1.24. One question is one
+connection in HTTP/1.0, where an answer ends with it. Not http.client: its timeout is one of each read, so an
+engine that drips would hold up everybody's energy; and it takes 6 MB.
 """
 
 import json
 import os
+import re
 import socket
+import time
 from collections.abc import Collection
-from typing import Any
+from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
 from wattline.errors import Retry
 
-# The service must not wait for long; energy waits for it (--metadata-grace-s).
-_TIMEOUT_S = 0.5
-_ANSWER_MAX_BYTES = 4_000_000  # a container takes some 2 kB
+_ANSWER_MAX_BYTES = 4_000_000  # a container takes some 2 kB, its labels included
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
+_OK = b"200"
+
+
+class BadAnswerError(ValueError):
+    """The engine answers, but what it says of these containers is of no use."""
 
 
 class _Container(msgspec.Struct):
@@ -28,63 +35,94 @@ class _Container(msgspec.Struct):
     names: list[str] | None = msgspec.field(name="Names", default=None)
 
 
+def socket_group(path: str) -> list[int]:
+    """The group that may open the socket, for a service that changes its user; none if there is no socket.
+
+    Nor is root's own, which may read too much else.
+    """
+    try:
+        gid = Path(path).stat().st_gid if path else 0
+    except OSError:
+        return []
+    return [gid] if gid else []
+
+
 class DockerSocket:
-    """A Docker Engine's Unix socket. Raises Retry where it can't be asked, with why and the likely cure."""
+    """A Docker Engine's Unix socket.
+
+    Raises Retry where it can't be asked, with why and the likely cure, and BadAnswerError.
+    """
 
     def __init__(self, path: str) -> None:
-        import http.client  # noqa: PLC0415 MetadataSettings.preload says why
-
-        self._http = http.client
         self._path = path
 
-    def ping(self) -> None:
-        """Find out whether an engine is there."""
-        self._get("/_ping")
+    def names(self, container_ids: Collection[str], deadline_s: float) -> dict[str, str]:
+        """Names by container id, of those that it knows, stopped ones too.
 
-    def names(self, container_ids: Collection[str]) -> dict[str, str]:
-        """Names by container id, of those that it knows, stopped ones too."""
-        filters = json.dumps({"id": list(container_ids)}, separators=(",", ":"))
-        body = self._get(f"/containers/json?all=1&filters={quote(filters)}")
+        Without ids it is only seen whether it answers. `deadline_s`: on time.monotonic.
+        """
+        filters = quote(json.dumps({"id": list(container_ids)}, separators=(",", ":")))
+        query = f"all=1&filters={filters}" if container_ids else "limit=1"
+        body = self._get(f"/containers/json?{query}", deadline_s)
         try:
             found = msgspec.json.decode(body, type=list[_Container])
-        except msgspec.DecodeError as error:
-            raise Retry(
-                f"{self._path}: expected Docker's list of containers, got other JSON: {error}"
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise BadAnswerError(
+                f"{self._path}: expected Docker's list of containers, got {body[:100]!r}: {error!s:.200}"
             ) from error
         return {one.container_id: _own(one.names or []) for one in found}
 
-    def _get(self, target: str) -> bytes:
-        connection: Any = self._http.HTTPConnection("localhost", timeout=_TIMEOUT_S)
+    def _get(self, target: str, deadline_s: float) -> bytes:
         try:
-            connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.settimeout(_TIMEOUT_S)
-            connection.sock.connect(self._path)
-            connection.request("GET", target)
-            answer = connection.getresponse()
-            body: bytes = answer.read(_ANSWER_MAX_BYTES + 1)
-        except (OSError, self._http.HTTPException) as error:
+            answer = self._exchange(
+                f"GET {target} HTTP/1.0\r\nHost: docker\r\n\r\n".encode("ascii"), deadline_s
+            )
+        except OSError as error:
             raise Retry(self._explain(error)) from error
-        finally:
-            connection.close()
-        if answer.status != self._http.OK or len(body) > _ANSWER_MAX_BYTES:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        status = _STATUS.match(head)
+        if status is None or status[1] != _OK:
             raise Retry(
-                f"{self._path}: expected an answer of Docker's API, status 200 and at most "
-                f"{_ANSWER_MAX_BYTES} bytes, got status {answer.status} and {body[:200]!r}"
+                f"{self._path}: expected Docker's API to answer with status 200, got {answer[:200]!r}"
             )
         return body
 
-    def _explain(self, error: Exception) -> str:
+    def _exchange(self, request: bytes, deadline_s: float) -> bytes:
+        answer = bytearray()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_left_s(deadline_s))
+            connection.connect(self._path)
+            connection.sendall(request)
+            while part := connection.recv(65536):
+                answer += part
+                if len(answer) > _ANSWER_MAX_BYTES:
+                    raise BadAnswerError(
+                        f"{self._path}: expected at most {_ANSWER_MAX_BYTES} bytes in an answer, got more"
+                    )
+                connection.settimeout(_left_s(deadline_s))
+        return bytes(answer)
+
+    def _explain(self, error: OSError) -> str:
         uid = os.geteuid()
         cures: dict[type, str] = {
             FileNotFoundError: "is that where the engine's socket is, as this service sees it?",
-            PermissionError: f"give user {uid} the socket's group (Compose: group_add), or the right to "
-            f"open it (setfacl -m u:{uid}:rw {self._path})",
-            ConnectionRefusedError: "does the engine run? A socket that was mounted into a container "
-            "stays that of the engine's former run: then restart this service",
-            TimeoutError: f"no answer within {_TIMEOUT_S} s",
+            PermissionError: f"let user {uid} open it: by its group, which Compose gives by group_add, and "
+            "`wattline up` if the socket is there when it starts and its group is not root's; or by "
+            f"setfacl -m u:{uid}:rw {self._path}",
+            ConnectionRefusedError: "does the engine run? A socket that was mounted into a container stays "
+            "that of the engine's former run: then restart this service",
+            TimeoutError: "no answer in time",
+            BlockingIOError: "it takes no more connections: does the engine hang?",
         }
-        what = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return f"{self._path}: {what}: {cures.get(type(error), 'is it a Docker Engine that listens there?')}"
+        cure = cures.get(type(error), "is it a Docker Engine that listens there?")
+        return f"{self._path}: {error.strerror or type(error).__name__}: {cure}"
+
+
+def _left_s(deadline_s: float) -> float:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
 
 
 def _own(names: list[str]) -> str:

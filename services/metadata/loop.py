@@ -12,12 +12,14 @@ from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 from . import procfs
 from .container_names import ContainerNames
 from .directory import Directory
-from .docker import DockerSocket
+from .docker import BadAnswerError, DockerSocket
 from .process_cgroup import cgroup2_tells, container_of, uses_cgroup1
 from .settings import MetadataSettings
 
 _SOURCE = "cgroup2"
 _NAMES_SOURCE = "docker"
+_NAMED_RUNTIMES = ("docker", "podman", "kubernetes")  # the last may be Docker under a kubelet
+_NAMING_S = 0.5  # how long an answer may be held up by them; energy waits for it (--metadata-grace-s)
 # Processes asked for their cgroups per frame; the others wait for the next. One takes some 30 µs.
 _ASKED_MAX = 2000
 _BY_PROCESS = (
@@ -35,8 +37,7 @@ class MetadataStage:
         self._directory = Directory()
         self._names = ContainerNames()
         self._docker = DockerSocket(settings.docker_socket) if settings.docker_socket else None
-        if self._docker is not None:
-            self._ask_docker(self._docker, [], time.monotonic_ns())
+        self._name_containers(time.monotonic_ns(), say_hello=True)
         self._covers = (0, 0)
         self._published_ns = 0
         self._said_by_process = False
@@ -83,20 +84,29 @@ class MetadataStage:
             if identity.container_id and not cgroup2_tells(text):
                 self._say_by_process("containers_by_process", _BY_PROCESS)
 
-    def _name_containers(self, now_ns: int) -> None:
+    def _name_containers(self, now_mono_ns: int, *, say_hello: bool = False) -> None:
         """Ask the engine for containers that are new; after a failure, whether it is back."""
-        if self._docker is not None:
-            wanted = self._names.unasked(self._directory.container_ids())
-            if (wanted or self._names.trouble) and self._names.may_ask(now_ns):
-                self._ask_docker(self._docker, wanted, now_ns)
+        if self._docker is None or not self._names.may_ask(now_mono_ns):
+            return
+        container_ids = self._directory.container_ids(_NAMED_RUNTIMES)
+        deadline_s = time.monotonic() + _NAMING_S
+        wanted = self._names.unasked(container_ids)
+        while wanted or self._names.trouble or say_hello:
+            self._ask_docker(self._docker, wanted, deadline_s, now_mono_ns)
+            wanted = self._names.unasked(container_ids)
+            if not wanted or not self._names.may_ask(now_mono_ns) or time.monotonic() >= deadline_s:
+                return
 
-    def _ask_docker(self, docker: DockerSocket, wanted: list[str], now_ns: int) -> None:
+    def _ask_docker(
+        self, docker: DockerSocket, wanted: list[str], deadline_s: float, now_mono_ns: int
+    ) -> None:
         try:
-            if not wanted:
-                docker.ping()
-            self._names.answer(wanted, docker.names(wanted) if wanted else {})
+            self._names.answer(wanted, docker.names(wanted, deadline_s))
+        except BadAnswerError as error:
+            self._names.give_up(wanted, str(error), now_mono_ns)
+            self._runtime.count("docker_answer_refused", error)
         except Retry as error:
-            self._names.fail(str(error), now_ns)
+            self._names.fail(str(error), now_mono_ns)
             self._runtime.count("docker_unreachable", error)
 
     def _mount(self) -> Path | None:

@@ -21,12 +21,7 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
     docker_socket: Annotated[
         str,
         meaning(
-            "socket at which a Docker Engine, or Podman, is asked what its containers are called, nothing "
-            "else; but who may open it may do anything to the host; default: nobody is asked"
+            "socket at which a Docker Engine is asked what its containers are called, nothing else; but who "
+            "may open it may do anything to the host; default: nobody is asked"
         ),
     ] = field(default="", name="docker-socket")
-
-    def preload(self) -> None:
-        """As in the class above."""
-        if self.docker_socket:
-            import http.client  # noqa: F401, PLC0415 6 MB for those who ask for names alone

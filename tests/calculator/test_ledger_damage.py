@@ -13,6 +13,7 @@ from services.calculator.rules import Rules
 from services.calculator.state import State
 from wattline.wire import shared
 from wattline.wire.codec import pack
+from wattline.wire.packed import packb, unpackb
 
 from .world import World
 
@@ -142,6 +143,19 @@ def test_anothers_ledger_is_set_aside(path, field, value, word):
     assert word in said[0]
     assert not path.exists()
     assert path.with_name("ledger.refused").exists()
+
+
+def test_a_ledger_from_before_names_goes_on(path):
+    """A column that was added has its default; no books begin anew for it."""
+    state = state_after(3)
+    for workload in state.workloads.by_identity.values():
+        workload.container_name = "web"
+    document = unpackb(as_bytes(state))
+    assert set(document["workloads"].pop("container_name")) == {"web"}
+    writer = shared.SlotWriter(path)
+    writer.write(packb(document))
+    writer.close()
+    assert recovered(path) == as_bytes(state_after(3))
 
 
 def test_an_older_versions_layout_is_set_aside_by_its_number(path):

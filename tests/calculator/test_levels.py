@@ -46,13 +46,15 @@ def test_levels_are_sums():
 
 
 def test_a_containers_name_stays_as_long_as_its_series():
-    """Whatever metadata forgets meanwhile, and though the calculator is killed; all its rows have it."""
+    """Whatever metadata says or forgets later, and though the calculator is killed; all its rows have it."""
     watched = Watched()
     watched.machine.born(14, ROOT, A, "pod-1", "vm-3")
     watched.machine.called[A] = "web"
     watched.seconds(2, *PLACES)
-    watched.machine.called.clear()
+    watched.machine.called[A] = "renamed"
     watched.desk.kill(watched.machine.metadata())
+    watched.seconds(2, *PLACES, 14)
+    watched.machine.called.clear()
     watched.seconds(2, *PLACES, 14)
     containers = watched.desk.tables()["containers"]
     names = sorted(zip(containers.container_id, containers.vm_id, containers.container_name, strict=True))
@@ -68,6 +70,25 @@ def test_a_containers_name_stays_as_long_as_its_series():
     watched.machine.remove(14)
     watched.seconds(2 * KEEP_S + 5, 11)  # the machine first, then the container
     assert watched.desk.tables()["containers"].container_name == []
+
+
+def test_a_machine_that_ends_leaves_its_containers_name():
+    """Kepler's series of a container have no label of a machine: they must not break."""
+    watched = Watched()
+    watched.machine.called[C] = "qemu"
+    watched.seconds(2, *PLACES)
+    watched.machine.called.clear()
+    watched.machine.remove(12)
+    rows = []
+    for _second in range(2 * KEEP_S):
+        watched.seconds(1, 11)
+        containers = watched.desk.tables()["containers"]
+        names = containers.container_name or [""] * len(containers)
+        rows += [
+            row for row in zip(containers.container_id, containers.vm_id, names, strict=False) if row[0] == C
+        ]
+    assert {row[1] for row in rows} == {"", "vm-1"}
+    assert {row[2] for row in rows} == {"qemu"}
 
 
 def test_a_name_that_comes_late_is_taken():

@@ -33,7 +33,6 @@ class Stack:
     def __init__(self, engine: Engine, *, compose_2: bool = False) -> None:
         self.engine = engine
         self._compose = str(COMPOSE_2) if compose_2 else "docker-compose"
-        self._separator = "-" if compose_2 else "_"
         self.checkout = engine.directory / "checkout"
         self.run = engine.directory / f"data/volumes/{PROJECT}_run/_data"  # WATTLINE_RUN as the host sees it
         self.pins = engine.directory / f"data/volumes/{PROJECT}_pins/_data"
@@ -102,8 +101,8 @@ class Stack:
         return output
 
     def name_of(self, service: str) -> str:
-        """What Compose calls a service's container."""
-        return self._separator.join((PROJECT, service, "1"))
+        """What Docker calls a service's container: Compose v1 and v2 name them differently."""
+        return self.inspect(service)["Name"].removeprefix("/")
 
     def container(self, service: str) -> str:
         """Its id."""

@@ -1,70 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
 """What answers at a socket as a Docker Engine would, or as one that fails."""
 
+import contextlib
 import json
-import socketserver
+import socket
 import threading
-import time
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+Answer = Callable[[socket.socket], None]
+
+
+def http(body: bytes, status: str = "200 OK") -> bytes:
+    """An answer as the engine writes it."""
+    return f"HTTP/1.0 {status}\r\nContent-Type: application/json\r\n\r\n".encode() + body
+
 
 class FakeEngine:
-    """`with FakeEngine(path)`: knows `containers`, names by id; `answer` (status, bytes) stands in for it.
+    """`with FakeEngine(path)`: knows `containers`, names by id; `answer`, or what writes one, stands in.
 
-    `asked` has what was asked for: container ids of each question, None for whether it is there.
+    `asked` has the container ids of each question; None where there were none.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.containers: dict[str, list[str]] = {}
         self.asked: list[list[str] | None] = []
-        self.answer: tuple[int, bytes] | None = None
-        self.silent_s = 0.0
+        self.answer: bytes | Answer | None = None
 
     def __enter__(self) -> Self:
-        engine = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, body = engine.reply(self.path)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_arguments: object) -> None:
-                """A Unix socket's peer has no address to log."""
-
-        self._server = socketserver.ThreadingUnixStreamServer(str(self.path), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(self.path))
+        self._listening.listen()
+        self._thread = threading.Thread(target=self._serve)
         self._thread.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._server.shutdown()
+        self._listening.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        self._server.server_close()
+        self._listening.close()
 
-    def reply(self, target: str) -> tuple[int, bytes]:
-        """Status and body for a request's target."""
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                request = b""
+                while not request.endswith(b"\r\n\r\n"):
+                    request += connection.recv(65536)
+                answer = self._answer(request.split()[1].decode())
+                answer(connection) if callable(answer) else connection.sendall(answer)
+
+    def _answer(self, target: str) -> bytes | Answer:
         url = urlsplit(target)
         query = parse_qs(url.query)
         wanted = json.loads(query["filters"][0])["id"] if "filters" in query else None
         self.asked.append(wanted)
-        time.sleep(self.silent_s)
         if self.answer is not None:
             return self.answer
-        if url.path == "/_ping":
-            return 200, b"OK"
         assert url.path == "/containers/json"
-        assert query["all"] == ["1"]
+        assert query.get("all") == (["1"] if wanted else None)
         found = [
             {"Id": key, "Names": names, "Image": "x", "State": "running"}
             for key, names in self.containers.items()
-            if key in wanted
+            if key in (wanted or self.containers)
         ]
-        return 200, json.dumps(found).encode()
+        return http(json.dumps(found).encode())

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-from services.metadata.container_names import ASK_AGAIN_NS, ContainerNames
+from services.metadata.container_names import PAUSE_MAX_NS, ContainerNames
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
+S = 10**9
 
 
 def told(names):
@@ -36,7 +37,7 @@ def test_names_go_with_their_containers():
 
 
 def test_a_question_has_a_bounded_length():
-    """The others are asked for with the next frame."""
+    """The others are asked for with the next one."""
     names, many = ContainerNames(), {f"{number:064x}" for number in range(250)}
     lengths = []
     while asked := names.unasked(many):
@@ -45,14 +46,53 @@ def test_a_question_has_a_bounded_length():
     assert lengths == [100, 100, 50]
 
 
-def test_after_a_failure_it_waits():
-    """An engine that hangs costs half a second in ten."""
-    names = ContainerNames()
-    assert names.may_ask(0)
-    names.fail("no answer", 5)
-    assert not names.may_ask(4 + ASK_AGAIN_NS)
-    assert names.may_ask(5 + ASK_AGAIN_NS)
+def test_after_failures_it_waits_longer_and_longer():
+    """An engine that starts is found soon, one that hangs costs little; a success forgets it all."""
+    names, now_ns, pauses_s = ContainerNames(), 0, []
+    for _failure in range(6):
+        assert names.may_ask(now_ns)
+        names.fail("no answer", now_ns)
+        begun_ns = now_ns
+        while not names.may_ask(now_ns):
+            now_ns += S
+        pauses_s.append((now_ns - begun_ns) // S)
+    assert pauses_s == [1, 2, 4, 8, 10, 10]
+    assert PAUSE_MAX_NS == 10 * S
     assert names.unasked({A}) == [A]
     names.answer([A], {A: "web"})
     assert names.trouble == ""
-    assert names.may_ask(6)
+    assert names.may_ask(now_ns)
+    names.fail("again", now_ns)
+    assert names.may_ask(now_ns + S)
+
+
+def test_one_bad_description_costs_nobody_else_a_name():
+    """Whoever it is: the questions become smaller until it is alone, and larger again."""
+    many = [f"{number:064x}" for number in range(150)]
+    names, bad, questions = ContainerNames(), many[77], 0
+    while asked := names.unasked(many):
+        questions += 1
+        if bad in asked:
+            names.give_up(asked, "too large", 0)
+            assert names.trouble == "too large"
+        else:
+            names.answer(asked, dict.fromkeys(asked, "x"))
+        assert names.may_ask(0)
+    assert told(names) == dict.fromkeys([one for one in many if one != bad], "x")
+    assert questions < 30
+    assert names.trouble == ""
+
+
+def test_an_engine_that_is_none_is_left_alone():
+    """A bad answer though nobody was asked for is the engine's fault."""
+    names = ContainerNames()
+    names.give_up([], "a page", 0)
+    assert not names.may_ask(0)
+
+
+def test_names_are_made_safe_at_once():
+    """What is kept is no longer than a frame takes, and harmless."""
+    names = ContainerNames()
+    names.answer([A], {A: "\x1b[2J" + "x" * 10**6})
+    assert told(names)[A].startswith("\\x1b[2Jxxx")
+    assert len(told(names)[A]) == 4096

@@ -115,6 +115,9 @@ class DockerSocket:
             BlockingIOError: "it takes no more connections: does the engine hang?",
         }
         cure = cures.get(type(error), "is it a Docker Engine that listens there?")
+        if isinstance(error, ConnectionRefusedError) and not Path(self._path).is_socket():
+            # Docker makes one where there is nothing to mount.
+            cure = "that is no socket. If it is a directory, was there one on the host (DOCKER_SOCKET)?"
         return f"{self._path}: {error.strerror or type(error).__name__}: {cure}"
 
 

@@ -18,7 +18,7 @@ from .settings import MetadataSettings
 
 _SOURCE = "cgroup2"
 _NAMES_SOURCE = "docker"
-_NAMED_RUNTIMES = ("docker", "podman", "kubernetes")  # the last may be Docker under a kubelet
+_NAMED_RUNTIMES = ("docker", "kubernetes")  # the second may be Docker under a kubelet
 _NAMING_S = 0.5  # how long an answer may be held up by them; energy waits for it (--metadata-grace-s)
 # Processes asked for their cgroups per frame; the others wait for the next. One takes some 30 µs.
 _ASKED_MAX = 2000

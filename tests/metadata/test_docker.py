@@ -204,12 +204,17 @@ def test_one_that_hangs_is_told_apart(tmp_path):
 
 
 def test_each_trouble_has_its_cure(tmp_path):
-    """What is there is told apart: nothing, nobody who listens, something else."""
+    """What is there is told apart: nothing, nobody who listens, no socket."""
     path = tmp_path / "docker.sock"
     with pytest.raises(Retry, match="as this service sees it"):
         ask(path)
-    path.write_text("")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
     with pytest.raises(Retry, match="does the engine run"):
+        ask(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Retry, match="that is no socket"):
         ask(path)
 
 

@@ -30,7 +30,6 @@ from .wire.rundir import Lock, ServiceDirectory, lock_holder
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _PR_SET_NO_NEW_PRIVS = 38
 _LOCK_RETRY_MS = 200
-_POLL_MAX_MS = 500  # also how often to look for services that have appeared
 
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
 
@@ -335,7 +334,7 @@ class _Live:
         """Wait for frames or the next tick, and hand over what there is."""
         subscriber, schedule = self._subscriber, self._schedule
         wait_ms = -(-schedule.wait_ns(time.monotonic_ns()) // 1_000_000)
-        subscriber.poll(min(wait_ms, _POLL_MAX_MS))
+        subscriber.poll(wait_ms)
         for frame in subscriber.receive(newest_only=True):
             self._runtime.take_time(frame)
             stage.on_frame(frame)
@@ -393,7 +392,7 @@ class _Replay:
         wait_ns = self._pace.wait_ns(frame.mono_ns, time.monotonic_ns())
         self._frame = frame if wait_ns else None
         if wait_ns:
-            select.select([self._wakeup], [], [], min(wait_ns / 1e9, _POLL_MAX_MS / 1000))
+            select.select([self._wakeup], [], [], wait_ns / 1e9)
             return True
         self._runtime.take_time(frame)
         stage.on_frame(frame)

@@ -27,7 +27,7 @@ CONNECTIONS_MAX = 32
 # One wait for bytes of a request; also the whole sending of an answer (socket.sendall counts it as one).
 _WAIT_S = 10.0
 CONNECTION_S_MAX = 30.0
-_POLL_S = 0.25  # how often to look for connections that take too long, and for the order to stop
+_POLL_S = 1.0  # how often to look for connections that take too long
 _ERRORS_KEPT_MAX = 100
 
 
@@ -96,6 +96,10 @@ class HttpServer:
     def close(self) -> None:
         """Stop listening and cut all connections."""
         if self._thread.is_alive():
+            with contextlib.suppress(
+                OSError
+            ):  # it wakes who waits for connections, who then sees the order to stop
+                self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.shutdown()
             self._thread.join()
         self._server.cut_all()

@@ -30,6 +30,7 @@ from .wire.rundir import Lock, ServiceDirectory, lock_holder
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _PR_SET_NO_NEW_PRIVS = 38
 _LOCK_RETRY_MS = 200
+_WAIT_MAX_S = 3600  # a recording may have any time in it, select may not
 
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
 
@@ -392,7 +393,7 @@ class _Replay:
         wait_ns = self._pace.wait_ns(frame.mono_ns, time.monotonic_ns())
         self._frame = frame if wait_ns else None
         if wait_ns:
-            select.select([self._wakeup], [], [], wait_ns / 1e9)
+            select.select([self._wakeup], [], [], min(wait_ns / 1e9, _WAIT_MAX_S))
             return True
         self._runtime.take_time(frame)
         stage.on_frame(frame)

@@ -20,6 +20,7 @@ class ContainerNames:
 
     trouble: str = ""
     _names: dict[str, str] = field(default_factory=dict)  # empty: the engine has no name for it
+    _last: set[str] = field(default_factory=set)  # whose own question failed: others come first
     _asked_max: int = _ASKED_MAX
     _pause_ns: int = _PAUSE_MIN_NS
     _again_mono_ns: int = 0
@@ -27,7 +28,9 @@ class ContainerNames:
     def unasked(self, container_ids: Collection[str]) -> list[str]:
         """Whom to ask for next, of those that there are; the others are forgotten."""
         self._names = {key: name for key, name in self._names.items() if key in container_ids}
-        return sorted(key for key in container_ids if key not in self._names)[: self._asked_max]
+        self._last &= {*container_ids}
+        wanted = [key for key in container_ids if key not in self._names]
+        return sorted(wanted, key=lambda key: (key in self._last, key))[: self._asked_max]
 
     def may_ask(self, now_mono_ns: int) -> bool:
         """Whether the last failure, if there was one, is long enough ago."""
@@ -45,17 +48,24 @@ class ContainerNames:
         So a container whose description is too large, or strange, keeps its name from nobody else.
         """
         if not asked:
-            self.fail(trouble, now_mono_ns)
+            self.fail(asked, trouble, now_mono_ns)
             return
         self.trouble = trouble
         if len(asked) == 1:
             self._names.update(dict.fromkeys(asked, ""))
         self._asked_max = max(1, len(asked) // 2)
 
-    def fail(self, trouble: str, now_mono_ns: int) -> None:
-        """It could not be asked."""
+    def fail(self, asked: Collection[str], trouble: str, now_mono_ns: int) -> None:
+        """It gave no answer: wait, then ask for fewer; one that is alone with it comes last from now on.
+
+        It may be away, or too slow for so many, or it fails at one of them.
+        """
         self.trouble, self._again_mono_ns = trouble, now_mono_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, PAUSE_MAX_NS)
+        if len(asked) == 1:
+            self._last.update(asked)
+        if asked:
+            self._asked_max = max(1, len(asked) // 2)
 
     def table(self) -> MetadataContainers:
         """As the metadata frame has it, by id."""

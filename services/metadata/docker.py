@@ -22,6 +22,7 @@ from wattline.errors import Retry
 _ANSWER_MAX_BYTES = 4_000_000  # a container takes some 2 kB, its labels included
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 _OK = b"200"
+_NOBODY = "0" * 64  # asked for, it brings no container's description, which may be anything
 
 
 class BadAnswerError(ValueError):
@@ -61,11 +62,10 @@ class DockerSocket:
 
         Without ids it is only seen whether it answers. `deadline_s`: on time.monotonic.
         """
-        filters = quote(json.dumps({"id": list(container_ids)}, separators=(",", ":")))
-        query = f"all=1&filters={filters}" if container_ids else "limit=1"
-        body = self._get(f"/containers/json?{query}", deadline_s)
+        filters = quote(json.dumps({"id": list(container_ids) or [_NOBODY]}, separators=(",", ":")))
+        body = self._get(f"/containers/json?all=1&filters={filters}", deadline_s)
         try:
-            found = msgspec.json.decode(body, type=list[_Container])
+            found = msgspec.json.decode(body, type=list[_Container] | None) or []
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise BadAnswerError(
                 f"{self._path}: expected Docker's list of containers, got {body[:100]!r}: {error!s:.200}"

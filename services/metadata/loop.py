@@ -94,7 +94,9 @@ class MetadataStage:
         while wanted or self._names.trouble or say_hello:
             self._ask_docker(self._docker, wanted, deadline_s, now_mono_ns)
             wanted = self._names.unasked(container_ids)
-            if not wanted or not self._names.may_ask(now_mono_ns) or time.monotonic() >= deadline_s:
+            # A question that had hardly any time left would say nothing about the engine.
+            is_late = time.monotonic() >= deadline_s - _NAMING_S / 2
+            if not wanted or is_late or not self._names.may_ask(now_mono_ns):
                 return
 
     def _ask_docker(
@@ -106,7 +108,7 @@ class MetadataStage:
             self._names.give_up(wanted, str(error), now_mono_ns)
             self._runtime.count("docker_answer_refused", error)
         except Retry as error:
-            self._names.fail(str(error), now_mono_ns)
+            self._names.fail(wanted, str(error), now_mono_ns)
             self._runtime.count("docker_unreachable", error)
 
     def _mount(self) -> Path | None:

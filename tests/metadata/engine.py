@@ -21,7 +21,7 @@ def http(body: bytes, status: str = "200 OK") -> bytes:
 class FakeEngine:
     """`with FakeEngine(path)`: knows `containers`, names by id; `answer`, or what writes one, stands in.
 
-    `asked` has the container ids of each question; None where there were none.
+    `asked` has the container ids of each question; None where it was only seen whether it answers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,15 +59,16 @@ class FakeEngine:
     def _answer(self, target: str) -> bytes | Answer:
         url = urlsplit(target)
         query = parse_qs(url.query)
-        wanted = json.loads(query["filters"][0])["id"] if "filters" in query else None
+        wanted = json.loads(query["filters"][0])["id"]
+        wanted = None if wanted == ["0" * 64] else wanted
         self.asked.append(wanted)
         if self.answer is not None:
             return self.answer
         assert url.path == "/containers/json"
-        assert query.get("all") == (["1"] if wanted else None)
+        assert query["all"] == ["1"]
         found = [
             {"Id": key, "Names": names, "Image": "x", "State": "running"}
             for key, names in self.containers.items()
-            if key in (wanted or self.containers)
+            if key in (wanted or ())
         ]
         return http(json.dumps(found).encode())

@@ -51,7 +51,7 @@ def test_after_failures_it_waits_longer_and_longer():
     names, now_ns, pauses_s = ContainerNames(), 0, []
     for _failure in range(6):
         assert names.may_ask(now_ns)
-        names.fail("no answer", now_ns)
+        names.fail([], "no answer", now_ns)
         begun_ns = now_ns
         while not names.may_ask(now_ns):
             now_ns += S
@@ -62,7 +62,7 @@ def test_after_failures_it_waits_longer_and_longer():
     names.answer([A], {A: "web"})
     assert names.trouble == ""
     assert names.may_ask(now_ns)
-    names.fail("again", now_ns)
+    names.fail([], "again", now_ns)
     assert names.may_ask(now_ns + S)
 
 
@@ -81,6 +81,23 @@ def test_one_bad_description_costs_nobody_else_a_name():
     assert told(names) == dict.fromkeys([one for one in many if one != bad], "x")
     assert questions < 30
     assert names.trouble == ""
+
+
+def test_one_at_which_the_engine_fails_comes_last():
+    """It is not given up, for the engine may only have been away; but it is in nobody's way."""
+    names = ContainerNames()
+    names.fail([A, B, C], "500", 0)
+    assert names.unasked({A, B, C}) == [A]
+    names.fail([A], "500", 0)
+    assert names.unasked({A, B, C}) == [B]
+    names.answer([B], {B: "db"})
+    assert names.unasked({A, B, C}) == [C, A]
+    names.fail([C, A], "500", 0)
+    assert names.unasked({A, B, C}) == [C]
+    names.answer([C], {})
+    assert names.unasked({A, B, C}) == [A]
+    names.answer([A], {A: "web"})
+    assert told(names) == {A: "web", B: "db"}
 
 
 def test_an_engine_that_is_none_is_left_alone():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers' names from an engine's socket, and what becomes of all else when it fails."""
 
+import json
 import os
 import socket
 import subprocess
@@ -170,10 +171,49 @@ def test_one_bad_description_costs_nobody_else_a_name(engine, proc):
     assert names_source(stage.take(activity(LATER_NS + 1, ROWS, PATHS))).up
 
 
+def test_one_that_fails_costs_nobody_else_a_name(engine, proc):
+    """Whatever the engine can't do with one of them: the others are asked for without it."""
+
+    def answer(connection):
+        asked = engine.asked[-1] or []
+        found = b'[{"Id":"%s","Names":["/db"]}]' % B.encode() if B in asked else b"[]"
+        connection.sendall(http(b"{}", "500 Internal Server Error") if A in asked else http(found))
+
+    engine.answer = answer
+    stage = Stage(proc.path, docker=str(engine.path))
+    for round_ in range(3):
+        frame = stage.take(activity(LATER_NS + round_ * PAUSE_MAX_NS, ROWS, PATHS))
+    assert told(frame) == {B: "db"}
+    assert engine.asked == [None, [A, B], [A], [B], [A]]
+
+
+def test_a_slow_engine_names_all_in_time(engine, proc):
+    """Fewer at a time; one that needs long for many is not said to be away because little time was left."""
+    many = {number: f"{number:064x}" for number in range(300, 550)}
+    paths = {number: f"/docker/{name}" for number, name in many.items()}
+
+    def answer(connection):
+        asked = engine.asked[-1] or []
+        time.sleep(0.008 * len(asked))
+        found = [{"Id": key, "Names": ["/" + key[-4:]]} for key in asked]
+        connection.sendall(http(json.dumps(found).encode()))
+
+    engine.answer = answer
+    stage = Stage(proc.path, docker=str(engine.path))
+    for round_ in range(30):
+        frame = stage.take(activity(LATER_NS + round_ * PAUSE_MAX_NS, ROWS, {ROOT: "/"} | paths))
+        if len(told(frame)) == len(many):
+            break
+    assert len(told(frame)) == len(many)
+    assert names_source(stage.take(activity(LATER_NS + 31 * PAUSE_MAX_NS, ROWS, {ROOT: "/"} | paths))).up
+
+
 def test_containers_without_names_have_none(engine):
     """An engine need not have given any."""
     engine.answer = http(b'[{"Id":"%s","Names":null},{"Id":"b"}]' % A.encode())
     assert ask(engine.path, A) == {A: "", "b": ""}
+    engine.answer = http(b"null")
+    assert ask(engine.path, A) == {}
 
 
 def test_an_engine_that_drips_is_not_waited_for(engine):
@@ -225,7 +265,7 @@ from wattline.service import drop_privileges
 path, keep = sys.argv[1:]
 drop_privileges("60602:60600", socket_group(path) if keep == "keep" else ())
 try:
-    print(DockerSocket(path).names([], time.monotonic() + 5))
+    print(DockerSocket(path).names(["aa"], time.monotonic() + 5))
 except Exception as error:
     print(error)
 """
@@ -235,13 +275,13 @@ except Exception as error:
 def test_who_changes_its_user_keeps_the_sockets_group(run_directory, keep):
     """As `wattline up` starts it; without, the cure is told. The tests run as root."""
     with FakeEngine(run_directory / "docker.sock") as engine:
-        engine.containers = {A: ["/web"]}
+        engine.containers = {"aa": ["/web"]}
         os.chown(engine.path, 0, 60999)
         engine.path.chmod(0o660)
         command = [sys.executable, "-c", AS_A_SERVICE, engine.path, keep]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if keep == "keep":
-        assert output == f"{{'{A}': 'web'}}\n"
+        assert output == "{'aa': 'web'}\n"
     else:
         assert "let user 60602 open it: by its group" in output
         assert f"setfacl -m u:60602:rw {engine.path}" in output

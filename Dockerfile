@@ -2,7 +2,7 @@
 #
 # One target per service: docker build --target calculator .
 #
-# An image holds Python, its service's own extra and the libraries of both: no shell, no package manager, nothing that
+# An image holds Python, its service's own lock and the libraries of both: no shell, no package manager, nothing that
 # could change a user. The first layer is the same for all five. Works with BuildKit and with the older builder.
 
 ARG BASE=debian:bookworm-slim
@@ -16,24 +16,30 @@ RUN apt-get update \
 ENV PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 FROM tools AS wheel
+COPY requirements/build.txt /
+RUN pip install --require-hashes --requirement /build.txt
 WORKDIR /source
 COPY pyproject.toml README.md ./
 COPY wattline wattline
 COPY services services
-RUN pip wheel --no-deps --wheel-dir /wheels .
+RUN python3 -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 # What all five have: Python and the wire.
 FROM tools AS common-build
+COPY requirements/common.txt /
+RUN pip install --require-hashes --requirement /common.txt
 COPY --from=wheel /wheels /wheels
 COPY scripts/image_root.py /
-RUN pip install /wheels/*.whl && python3 /image_root.py /root/common
+RUN pip install --no-deps /wheels/*.whl && python3 /image_root.py /root/common
 
 FROM common-build AS calculator-build
-RUN pip install --find-links /wheels 'wattline[calculator]' \
+COPY requirements/calculator.txt /
+RUN pip install --require-hashes --requirement /calculator.txt \
  && python3 /image_root.py /root/own --beyond /root/common
 
 FROM common-build AS exporter-build
-RUN pip install --find-links /wheels 'wattline[exporter]' \
+COPY requirements/exporter.txt /
+RUN pip install --require-hashes --requirement /exporter.txt \
  && python3 /image_root.py /root/own --beyond /root/common
 
 # Debian's BCC, before any source so that it is kept when that changes. Its libraries are asked for by name.
@@ -45,16 +51,19 @@ RUN apt-get update \
 FROM bcc AS probe-build
 COPY --from=common-build /wheels /wheels
 COPY --from=common-build /root/common /root/common
-COPY scripts/image_root.py /
-RUN pip install --find-links /wheels 'wattline[probe]' \
+COPY scripts/image_root.py requirements/probe.txt /
+RUN pip install --require-hashes --requirement /probe.txt \
+ && pip install --no-deps /wheels/*.whl \
  && python3 /image_root.py /root/own --beyond /root/common --library libbcc.so.0
 
 FROM common-build AS power-build
-RUN pip install --find-links /wheels 'wattline[power]' \
+COPY requirements/power.txt /
+RUN pip install --require-hashes --requirement /power.txt \
  && python3 /image_root.py /root/own --beyond /root/common
 
 FROM common-build AS metadata-build
-RUN pip install --find-links /wheels 'wattline[metadata]' \
+COPY requirements/metadata.txt /
+RUN pip install --require-hashes --requirement /metadata.txt \
  && python3 /image_root.py /root/own --beyond /root/common
 
 # --- what runs -------------------------------------------------------------------------------------------------------

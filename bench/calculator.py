@@ -66,13 +66,13 @@ def activity(processes, window):
     cgroup_ids = [100 + slot // IN_CONTAINER for slot in range(processes)]
     lived = [window - begun + 1 for begun in born]
     return Activity(
-        **header((2 + window) * S),
+        **header((100 + window) * S),
         source="ebpf",
         skew_ns=50_000,
         cpus=Cpus(
             cpu=U32(range(CPUS)),
             start_mono_ns=U64([S] * CPUS),
-            stamp_mono_ns=U64([(2 + window) * S] * CPUS),
+            stamp_mono_ns=U64([(100 + window) * S] * CPUS),
             idle_ns=U64([0] * CPUS),
             lost_ns=U64([0] * CPUS),
             socket=U32(cpu * SOCKETS // CPUS for cpu in range(CPUS)),
@@ -103,7 +103,7 @@ def activity(processes, window):
 def power(window):
     rows = len(ZONES)
     return Power(
-        **header((2 + window) * S + S // 3),
+        **header((100 + window) * S + S // 3),
         zones=PowerZones(
             zone=[zone for zone, _index in ZONES],
             index=[index for _zone, index in ZONES],
@@ -111,7 +111,7 @@ def power(window):
             provenance=["measured"] * rows,
             model=[""] * rows,
             error_ratio_ppm=U32([0] * rows),
-            mono_ns=U64([(2 + window) * S + S // 3] * rows),
+            mono_ns=U64([(100 + window) * S + S // 3] * rows),
             energy_uj=U64(
                 [(100_000_000 if zone != "platform" else 900_000_000) * window for zone, _ in ZONES]
             ),

@@ -19,6 +19,7 @@ from typing import Any
 
 from services.probe.ebpf import bpf_syscall as bpf
 from services.probe.ebpf import cpus, layout, perf_events
+from services.probe.ebpf.find_bcc import make_importable
 from services.probe.ebpf.mounts import TRACEFS, have_mounted
 from tests.probe.bpf_objects import run_statistics
 
@@ -51,6 +52,7 @@ class EnableStats(ctypes.Structure):
 
 
 def attach_step(source: str) -> Attached:
+    make_importable()
     from bcc import BPF  # noqa: PLC0415 needs the kernel tree in the environment
 
     program = BPF(text=source)
@@ -63,6 +65,7 @@ def attach_probe(
     features: layout.Features = PLAIN, *, hooks: bool = True, self_flush: bool = False
 ) -> Attached:
     """The real program with all of its hooks, or with the handler alone."""
+    make_importable()
     from bcc import BPF  # noqa: PLC0415
 
     count = cpus.possible_count(Path("/sys"))

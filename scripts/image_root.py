@@ -19,7 +19,7 @@ from pathlib import Path
 _LINKS = ("lib", "lib64")
 _UNUSED = shutil.ignore_patterns(
     *("test", "tests", "idlelib", "lib2to3", "ensurepip", "tkinter", "turtledemo", "pydoc_data", "config-3*"),
-    *("pip*", "setuptools*", "wheel*", "pkg_resources", "*.a"),
+    *("pip", "pip-*", "setuptools", "setuptools-*", "wheel", "wheel-*", "pkg_resources", "*.a"),
 )
 _ELF = b"\x7fELF"
 

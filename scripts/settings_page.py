@@ -5,17 +5,12 @@ python scripts/settings_page.py
 """
 
 import importlib
-import re
 from pathlib import Path
-
-import msgspec
 
 from wattline.settings import CONFIG_VARIABLE, CommonSettings, Setting, settings_of
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "settings.md"
-
-_ONE_OF = re.compile(r"\^\(([\w|]+)\)\$")
 
 _INTRODUCTION = f"""\
 <!-- SPDX-License-Identifier: Apache-2.0 -->
@@ -27,6 +22,7 @@ Each setting can be given in four ways; the first one that says something counts
 1. a flag: `--interval-s 5` (or `--interval-s=5`; a switch needs no value, and `=false` turns it off)
 2. a variable: `WATTLINE_INTERVAL_S=5`; an empty one counts as not set
 3. a TOML file, named by `--config FILE` or `{CONFIG_VARIABLE}`: the service's own table, then the top of it
+   (at most 64 KiB, and 1024 bytes a line)
 4. its default
 
 For example, in the file:
@@ -69,23 +65,6 @@ def own_settings(settings_type: type[CommonSettings]) -> list[Setting]:
     return [setting for setting in settings_of(settings_type) if setting.name not in common]
 
 
-def _allowed(setting: Setting) -> str:
-    """The values a setting takes, as its declaration limits them."""
-    limits: dict[str, object] = {}
-    for meta in getattr(setting.type, "__metadata__", ()):
-        if isinstance(meta, msgspec.Meta):
-            limits = {name: getattr(meta, name) for name in ("ge", "le", "pattern")}
-    if pattern := limits.get("pattern"):
-        words = _ONE_OF.fullmatch(str(pattern))
-        return words[1].replace("|", ", ") if words else f"`{pattern}`".replace("|", "\\|")
-    if isinstance(setting.default, bool):
-        return "true, false"
-    low, high = limits.get("ge"), limits.get("le")
-    if low is None:
-        return "" if high is None else f"up to {high}"
-    return f"{low} or more" if high is None else f"{low} to {high}"
-
-
 def _table(settings: list[Setting]) -> str:
     lines = ["| setting | variable | default | unit | allowed | meaning |", "|---|---|---|---|---|---|"]
     for setting in settings:
@@ -95,7 +74,7 @@ def _table(settings: list[Setting]) -> str:
             f"`{setting.variable}`",
             default,
             setting.unit,
-            _allowed(setting),
+            setting.allowed,
             setting.description,
         ]
         lines.append("| " + " | ".join(cells) + " |")

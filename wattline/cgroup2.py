@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from .mounts import mounts
+
 ROOT_ID = 1  # of the hierarchy's root; cgroup_init_early and kernfs number it first, on every kernel
 
 
@@ -13,9 +15,8 @@ def find_mount(procfs: Path) -> Path | None:
 
     One that shows the whole hierarchy goes before one that a cgroup namespace has cut.
     """
-    lines = (procfs / "self" / "mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    mounts = [Path(words[1]) for words in map(str.split, lines) if words[2] == "cgroup2"]
-    return next(filter(is_whole, mounts), mounts[0] if mounts else None)
+    places = [place for place, kind in mounts(procfs) if kind == "cgroup2"]
+    return next(filter(is_whole, places), places[0] if places else None)
 
 
 def whole_mount(procfs: Path) -> Path | None:
@@ -31,7 +32,7 @@ def is_whole(mount: Path) -> bool:
     """
     try:
         return mount.stat().st_ino == ROOT_ID
-    except OSError:
+    except (OSError, ValueError):  # it is gone or hidden; or no path at all, with a NUL in it
         return False
 
 

@@ -4,8 +4,8 @@
 A service gives a Stage; this module calls it and is the only place where errors are caught.
 """
 
-import codecs
-import ctypes
+import contextlib
+import faulthandler
 import os
 import resource
 import select
@@ -15,126 +15,33 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 from . import __version__
-from .clock import FrameClock, Pace, Schedule
+from .clock import Pace, Schedule
+from .confine.landlock import WRITE
+from .confine.libc import prctl
+from .confine.limits import Limits, filter_calls, limit_writes
+from .confine.system_calls import SERVICE
 from .errors import Fatal, Gone, Retry
 from .log import Log
+from .runtime import Runtime, Stage
 from .settings import CommonSettings, ReplaySettings, load
-from .wire.bus import Publisher, Subscriber, read_last
-from .wire.frames import AnyFrame, Frame, Status
+from .time_namespace import require_kernels_clocks
+from .wire.bus import Subscriber
+from .wire.frames import AnyFrame, Status
 from .wire.recorded import RecordedFrames
+from .wire.room import NoRoom, full_text, is_full
 from .wire.rundir import Lock, ServiceDirectory, lock_holder
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
-_PR_SET_NO_NEW_PRIVS = 38
 _LOCK_RETRY_MS = 200
+_STOP_S = 4.0  # after a signal to stop, for a turn and what `close` does; then the process ends without both
+_STOP_GRACE_S = 0.5  # for the line in the log; a call into C may last longer than that
 _WAIT_MAX_S = 3600  # a recording may have any time in it, select may not
 
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
-
-
-class Stage(Protocol):
-    """What a service's loop.py provides. None of the calls may block for longer than a second."""
-
-    def on_frame(self, frame: AnyFrame) -> None:
-        """Take a frame of a subscribed topic."""
-
-    def on_tick(self, now_ns: int) -> None:
-        """Do what is done once per interval; publish."""
-
-    def close(self) -> None:
-        """Release everything. Called once, also after an error."""
-
-
-class Runtime:
-    """What a stage needs of the world around it, the time included.
-
-    Live, that is CLOCK_MONOTONIC. On a recording, or with the setting clock = frames, it is the time of the
-    newest frame, and node and boot are those of the first.
-    """
-
-    def __init__(
-        self, service: str, settings: CommonSettings, log: Log, first: AnyFrame | None = None
-    ) -> None:
-        """`first`: the recording's first frame, if one is replayed."""
-        self.service = service
-        self.log = log
-        self.node = settings.node
-        self.boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        self.interval_ns = settings.interval_ns
-        self.run = settings.run
-        self.directory = ServiceDirectory(settings.run, service)
-        self._frame_clock = FrameClock() if first is not None or settings.clock == "frames" else None
-        self.has_time = self._frame_clock is None
-        if first is not None:
-            self.take_time(first)
-        self.started_ns = self.now_ns()
-        self.errors: dict[str, int] = {}
-        self._publisher: Publisher | None = None
-        self._seq: dict[str, int] = {}  # by topic
-
-    def now_ns(self) -> int:
-        """The time that everything here goes by; 0 as long as it is that of frames and none has come."""
-        return time.monotonic_ns() if self._frame_clock is None else self._frame_clock.mono_ns
-
-    def take_time(self, frame: AnyFrame) -> None:
-        """Called with each frame before the stage gets it: where time is that of frames, go on to its."""
-        # A status tells of the process that sent it, which may be one of a replay: its time is no news.
-        if self._frame_clock is None or isinstance(frame, Status):
-            return
-        if not self.has_time:
-            self.has_time, self.node, self.boot_id = True, frame.node, frame.boot_id
-        if frame.boot_id == self.boot_id:
-            self._frame_clock.take(frame.mono_ns, frame.unix_ns)
-
-    def _unix_ns(self, mono_ns: int) -> int:
-        if self._frame_clock is not None:
-            return self._frame_clock.unix_ns(mono_ns)
-        return time.time_ns() - (time.monotonic_ns() - mono_ns)
-
-    def previous(self) -> AnyFrame | None:
-        """The last frame of this service's former run on this boot and node, if there is one."""
-        last = read_last(self.directory)
-        return last if last is not None and (last.boot_id, last.node) == (self.boot_id, self.node) else None
-
-    def publish(
-        self, frame_type: type[Frame], *, epoch: int, mono_ns: int, is_state: bool = True, **fields: Any
-    ) -> None:
-        """Send a frame of this stage; the header is filled in here."""
-        if self._publisher is None:
-            self._publisher = Publisher(self.directory)
-        frame = frame_type(
-            node=self.node,
-            boot_id=self.boot_id,
-            producer=self.service,
-            epoch=epoch,
-            run=self.started_ns,
-            seq=self._seq.setdefault(frame_type.topic, 0),
-            mono_ns=mono_ns,
-            unix_ns=self._unix_ns(mono_ns),
-            interval_ns=self.interval_ns,
-            **fields,
-        )
-        self._seq[frame_type.topic] += 1
-        self._publisher.publish(frame, is_state=is_state)  # type: ignore[arg-type]
-
-    def count(self, event: str, cause: object, **fields: object) -> None:
-        """Something went wrong that does not end the service: into the log, and into its status."""
-        self.errors[event] = self.errors.get(event, 0) + 1
-        self.log.warning(event, cause=cause, **fields)
-
-    @property
-    def frames_sent(self) -> int:
-        """Since the start of this run."""
-        return self._publisher.frames_sent if self._publisher else 0
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self._publisher is not None:
-            self._publisher.close()
-            self._publisher = None
 
 
 Build = Callable[[SettingsT, Runtime], Stage]
@@ -147,67 +54,43 @@ def main(
     *,
     topics: Sequence[str] = (),
     phase_ratio: float = 0.0,
-    groups: Callable[[SettingsT], Sequence[int]] = lambda _settings: (),
+    limits: Limits[SettingsT] | None = None,
 ) -> int:
     """Run a service until it is told to stop; its exit code.
 
-    `topics`: what it subscribes to. `phase_ratio`: when within the interval it ticks, 0 to 1. `groups`: which
-    other groups it needs if it changes its user, asked before it does.
+    `topics`: what it subscribes to. `phase_ratio`: when within the interval it ticks, 0 to 1. `limits`: which
+    rights it keeps.
     """
+    kept = limits if limits is not None else Limits[SettingsT]()
     log = Log(service)
     try:
         settings, warnings = load(settings_type, service, sys.argv[1:], os.environ)
         log.level = settings.log_level
         for warning in warnings:
             log.warning("settings", cause=warning)
-        if settings.user:
-            drop_privileges(settings.user, groups(settings))
+        if settings.clock == "monotonic" and _recording(settings) is None:
+            require_kernels_clocks()
+        kept.change_rights(settings.user, settings)
         if settings.die_with_parent:
             _die_with_parent()
-        return _Loop(service, settings, log, topics, phase_ratio).run(build)
+        return _Loop(service, settings, log, topics, phase_ratio).run(build, kept)
     except Fatal as error:
         log.error("fatal", cause=error, exit_code=error.exit_code)
         return error.exit_code
-
-
-def drop_privileges(user: str, groups: Sequence[int] = ()) -> None:
-    """Become UID:GID for good, with no groups but these; unless UID is 0, without capabilities or a way back.
-
-    Done by the loaded service rather than at its start, so that the code may lie where only root can read.
-    What Python would load later on, it loads now.
-    """
-    for encoding in ("ascii", "latin-1", "idna"):
-        codecs.lookup(encoding)
-    uid, gid = (int(part) for part in user.split(":"))
-    if os.geteuid() != 0:
-        if (os.geteuid(), os.getegid()) == (uid, gid):
-            return
-        raise Fatal(
-            f"--user {user}: only root can change its user; this is uid {os.geteuid()}", Fatal.PERMISSION
-        )
-    os.setgroups(groups)
-    os.setresgid(gid, gid, gid)
-    if uid:
-        os.setresuid(uid, uid, uid)
-    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
-        # The number -1 (4294967295) means "leave it as it is" to the kernel.
-        raise Fatal(f"--user {user}: the kernel did not take it, expected an ordinary number", Fatal.SETTINGS)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    os.umask(0o027)
+    except OSError as error:
+        if not isinstance(error, NoRoom) and not (is_full(error) and error.filename):
+            raise
+        cause = error if isinstance(error, NoRoom) else full_text(Path(error.filename), 0)
+        log.error("fatal", cause=cause, exit_code=Fatal.FAILED)
+        return Fatal.FAILED
 
 
 def _die_with_parent() -> None:
     # After any change of user, which would clear it (man 2 prctl).
     parent = os.getppid()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         raise Fatal("the process that started this one has ended")
-
-
-def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        raise Fatal(f"prctl({option}, {value}): {os.strerror(ctypes.get_errno())}")
 
 
 class _Loop:
@@ -223,9 +106,13 @@ class _Loop:
         self._schedule = Schedule(settings.interval_ns, round(settings.interval_ns * phase_ratio))
         self._stopping = False
 
-    def run(self, build: Build[Any]) -> int:
+    def run(self, build: Build[Any], limits: Limits[Any]) -> int:
         directory = ServiceDirectory(self._settings.run, self._service)
-        directory.prepare()
+        # A child of `up` that made it would make another one than that whose lock `up` holds.
+        directory.prepare(make_run=not self._settings.die_with_parent)
+        if limits.is_final:
+            limit_writes(self._log, {directory.path: WRITE})
+            filter_calls(self._log, SERVICE, limits.families)
         if _recording(self._settings) is not None:
             _check_new(directory)
         wakeup, wakeup_writer = socket.socketpair()
@@ -233,22 +120,50 @@ class _Loop:
             self._catch_signals(wakeup, wakeup_writer)
             if not self._wait_for(lock, directory):
                 return 0
-            directory.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
+            self._write_pid(directory)
             try:
                 self._live_or_replay(build, wakeup)
             finally:
-                directory.pid.unlink(missing_ok=True)
+                directory.remove_pid()
         return 0
+
+    def _write_pid(self, directory: ServiceDirectory) -> None:
+        """For people only; a service also works where there is no room for it."""
+        try:
+            directory.write_pid()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self._log.warning("no_room", cause=full_text(directory.pid, len(f"{os.getpid()}\n")))
 
     def _catch_signals(self, wakeup: socket.socket, writer: socket.socket) -> None:
         def stop(_number: int, _frame: object) -> None:
-            self._stopping = True
+            if not self._stopping:
+                self._stopping = True
+                # Where neither is to be had, the supervisor kills us.
+                with contextlib.suppress(OSError):
+                    signal.setitimer(signal.ITIMER_REAL, _STOP_S)
+                with contextlib.suppress(RuntimeError):
+                    faulthandler.dump_traceback_later(_STOP_S + _STOP_GRACE_S, file=traceback, exit=True)
 
+        traceback = os.memfd_create("traceback")  # which is not wanted, and has to go somewhere
+        signal.signal(signal.SIGALRM, self._end_now)
         wakeup.setblocking(False)  # noqa: FBT003 the socket API's own signature
         writer.setblocking(False)  # noqa: FBT003
         signal.set_wakeup_fd(writer.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
+
+    def _end_now(self, _number: int, frame: FrameType | None) -> None:
+        """End in the middle of a turn. For the files this is a kill: they keep what was last committed."""
+        try:
+            self._log.error(
+                "stop_overdue",
+                cause=f"the turn has not ended {_STOP_S:g} s after the signal to stop; ending without it",
+                at=_place(frame.f_code.co_filename, frame.f_lineno) if frame is not None else "?",
+            )
+        finally:
+            os._exit(Fatal.FAILED)
 
     def _wait_for(self, lock: Lock, directory: ServiceDirectory) -> bool:
         """Hold the lock, waiting as a standby while another has it; False if told to stop meanwhile."""
@@ -272,7 +187,7 @@ class _Loop:
                 self._serve(build, runtime, _Replay(runtime, frames, self._schedule, pace, wakeup))
             return
         runtime = Runtime(self._service, settings, self._log)
-        with Subscriber(settings.run, self._topics, wakeup.fileno()) as subscriber:
+        with Subscriber(settings.run, self._topics, wakeup.fileno(), guard=runtime.guard) as subscriber:
             self._serve(build, runtime, _Live(runtime, subscriber, self._schedule))
 
     def _serve(self, build: Build[Any], runtime: Runtime, frames: "_Live | _Replay") -> None:
@@ -289,10 +204,12 @@ class _Loop:
                 except Gone:
                     continue
                 except Retry as error:
+                    runtime.failed_turns += 1
                     runtime.count("retry", error)
                 except Fatal:
                     raise
                 except Exception as error:  # noqa: BLE001 the one broad except: around one iteration
+                    runtime.failed_turns += 1
                     runtime.count("unexpected", f"{type(error).__name__}: {error} (at {_where(error)})")
         finally:
             try:
@@ -405,7 +322,11 @@ def _where(error: Exception) -> str:
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next
-    return f"{Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}" if at is not None else "?"
+    return _place(at.tb_frame.f_code.co_filename, at.tb_lineno) if at is not None else "?"
+
+
+def _place(filename: str, line: int | None) -> str:
+    return f"{Path(filename).name}:{line}"
 
 
 def _publish_status(runtime: Runtime, subscriber: Subscriber, late_ticks: int) -> None:

@@ -6,65 +6,60 @@ A setting has one name in three spellings: --web.listen-address, WATTLINE_WEB_LI
 """
 
 import argparse
+import os
+import re
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from .clock import SPEED_PATTERN
 from .errors import Fatal
-from .wire.rundir import SERVICES
+from .log import LEVELS
+from .pipeline import SERVICES
+from .setting import Setting, meaning, nearest, settings_of
+from .setting_owners import PREFIX, VARIABLES
+from .wire.names import are_safe
 
-PREFIX = "WATTLINE_"
+__all__ = [
+    "CONFIG_VARIABLE",
+    "VARIABLES",
+    "CommonSettings",
+    "ReplaySettings",
+    "Setting",
+    "load",
+    "meaning",
+    "nearest",
+    "settings_of",
+]
+
 CONFIG_VARIABLE = "WATTLINE_CONFIG"
 _TABLES = (*SERVICES, "up")
+# Of a settings file. The memory that tomllib takes grows with the square of a dotted name's length.
+_FILE_BYTES_MAX, _LINE_BYTES_MAX = 65536, 1024
+_NAME_PARTS_MAX = 8  # settings have two parts at most; deeper tables would only cost memory
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
 
-# Variables of all services together: one service's environment may hold another's settings, and a service
-# does not know the others. tests/docs proves this list complete.
-VARIABLES = frozenset(
-    PREFIX + name
-    for name in [
-        "CLOCK",
-        "CONFIG",
-        "DIE_WITH_PARENT",
-        "DOCKER_SOCKET",
-        "IDLE_POLICY",
-        "IDLE_POWER",
-        "INTERVAL_S",
-        "LOG_LEVEL",
-        "METADATA_GRACE_S",
-        "NODE",
-        "PATH_CGROUP",
-        "PATH_PROCFS",
-        "PATH_SYSFS",
-        "PROBE_BACKEND",
-        "PROBE_CGROUP_ROWS",
-        "PROBE_COUNTERS",
-        "PROBE_ENDED_S",
-        "PROBE_KEEP",
-        "PROBE_PIN_PATH",
-        "PROBE_PROCESS_ROWS",
-        "PROBE_UNDISTURBED_CPUS",
-        "REPLAY",
-        "REPLAY_SPEED",
-        "RUN",
-        "SHARE_METHOD",
-        "TERMINATED_KEEP_S",
-        "UP_FIRST_ID",
-        "USER",
-        "WEB_LISTEN_ADDRESS",
-    ]
-)
+
+_ID_MAX = 2**32 - 2  # of a user or group; 2³² - 1 means "leave it as it is" to the kernel (man 2 setresuid)
 
 
-def meaning(text: str, unit: str = "", **limits: Any) -> Meta:
-    """What a setting means, in which unit, within which limits (as msgspec.Meta has them)."""
-    return Meta(description=text, extra={"unit": unit}, **limits)
+def _check_node(text: str) -> None:
+    if not text or not are_safe([text]):
+        raise ValueError
+
+
+def _check_user(text: str) -> None:
+    ids = re.fullmatch("([0-9]{1,10}):([0-9]{1,10})", text)
+    if text and (ids is None or max(int(ids[1]), int(ids[2])) > _ID_MAX):
+        raise ValueError
+
+
+def _check_speed(text: str) -> None:
+    if re.fullmatch(SPEED_PATTERN, text) is None:
+        raise ValueError
 
 
 class CommonSettings(Struct, kw_only=True, frozen=True):
@@ -76,18 +71,27 @@ class CommonSettings(Struct, kw_only=True, frozen=True):
             "directory in shared memory where the services meet; one user's, or root's with a common group"
         ),
     ] = Path("/dev/shm/wattline")  # noqa: S108 shared memory is the point; its owner is checked
-    node: Annotated[str, meaning("name of this node in every frame and metric; default: the host name")] = (
-        field(default_factory=socket.gethostname)
-    )
+    node: Annotated[
+        str,
+        meaning(
+            "name of this node in every frame and metric; default: the host name",
+            expected="a name of printable characters",
+            check=_check_node,
+        ),
+    ] = field(default_factory=socket.gethostname)
     interval_s: Annotated[
         float, meaning("time between two ticks; each service may have its own", "s", ge=0.02, le=3600)
     ] = field(default=1.0, name="interval-s")
     log_level: Annotated[
-        str,
-        meaning("least level printed: debug, info, warning or error", pattern="^(debug|info|warning|error)$"),
+        str, meaning("least level printed: debug, info, warning or error", choices=LEVELS)
     ] = field(default="info", name="log-level")
     user: Annotated[
-        str, meaning("started as root, go on as this UID:GID (numbers) once loaded", pattern=r"^(\d+:\d+)?$")
+        str,
+        meaning(
+            "started as root, go on as this UID:GID (numbers) once loaded",
+            expected="UID:GID as two numbers, e.g. 60603:60600",
+            check=_check_user,
+        ),
     ] = ""
     die_with_parent: Annotated[
         bool, meaning("stop when the process that started this one ends, however it ends")
@@ -97,7 +101,7 @@ class CommonSettings(Struct, kw_only=True, frozen=True):
         meaning(
             "whose time it goes by: monotonic (this machine's) or frames (that of the newest frame, of "
             "whichever boot and node: for the exporter of a replay)",
-            pattern="^(monotonic|frames)$",
+            choices=("monotonic", "frames"),
         ),
     ] = "monotonic"
 
@@ -111,71 +115,20 @@ class ReplaySettings(CommonSettings, kw_only=True, frozen=True):
     """What a service can be told that may run on a recording instead of on its neighbours' streams."""
 
     replay: Annotated[
-        str, meaning("recording to read instead of the streams, at whose end the service ends; default: none")
+        str,
+        meaning(
+            "recording to read instead of the streams, at whose end the service ends; default: none",
+            expected="a path",
+        ),
     ] = ""
     replay_speed: Annotated[
         str,
         meaning(
             "how many times as fast as it was recorded; 0 or max for as fast as possible",
-            pattern=SPEED_PATTERN,
+            expected="a number of 0 or more, e.g. 2 or 0.5, or max",
+            check=_check_speed,
         ),
     ] = field(default="max", name="replay-speed")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting as its spellings and its documentation need it."""
-
-    attribute: str
-    name: str
-    type: Any
-    default: Any
-    description: str
-    unit: str
-
-    @property
-    def flag(self) -> str:
-        """As on the command line."""
-        return f"--{self.name}"
-
-    @property
-    def variable(self) -> str:
-        """As in the environment."""
-        return PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
-
-    @property
-    def default_text(self) -> str:
-        """The default as one would write it."""
-        if callable(self.default):
-            return "(host name)"
-        return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
-
-
-def settings_of(settings_type: type[Struct]) -> list[Setting]:
-    """All settings of a service, in the order they are declared."""
-    found = []
-    for entry in msgspec.structs.fields(settings_type):
-        metas = [meta for meta in getattr(entry.type, "__metadata__", ()) if isinstance(meta, Meta)]
-        default = entry.default if entry.default is not msgspec.NODEFAULT else entry.default_factory
-        found.append(
-            Setting(
-                attribute=entry.name,
-                name=entry.encode_name,
-                type=entry.type,
-                default=default,
-                description=(metas[0].description or "") if metas else "",
-                unit=((metas[0].extra or {}).get("unit", "")) if metas else "",
-            )
-        )
-    return found
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' for the known name most like `name`, or nothing."""
-    import difflib  # noqa: PLC0415 what is hardly ever needed takes no memory in five processes
-
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def load(
@@ -204,7 +157,7 @@ def load(
             (f"file {config}", from_file.get(setting.name)),
         ):
             if value is not None:
-                values[setting.attribute] = _convert(setting, value, origin)
+                values[setting.attribute] = setting.convert(value, origin)
                 break
     warnings = [
         f"unknown variable {name} is ignored{nearest(name, VARIABLES)}"
@@ -237,55 +190,69 @@ def _parser(service: str, settings_type: type[Struct], known: Sequence[Setting])
     return parser
 
 
-def _convert(setting: Setting, value: Any, origin: str) -> Any:
-    try:
-        return msgspec.convert(value, setting.type, strict=False, dec_hook=_to_path)
-    except (msgspec.ValidationError, ValueError) as error:
-        unit = f" in {setting.unit}" if setting.unit else ""
-        raise Fatal(
-            f"setting {setting.name} ({setting.description}{unit}), from {origin}: {error}; "
-            f"got {value!r:.80}",
-            Fatal.SETTINGS,
-        ) from None
-
-
-def _to_path(kind: type, value: object) -> object:
-    if kind is not Path:
-        raise NotImplementedError(f"settings of type {kind.__name__}")
-    if not isinstance(value, str):
-        raise ValueError(f"Expected a path, got {type(value).__name__}")  # noqa: TRY004 as msgspec wants it
-    return Path(value)
-
-
 def _from_file(path: Path, service: str, known: Sequence[Setting], borrowed_table: str) -> dict[str, Any]:
     """The values for one service: the common ones at the top, then those of its own table."""
-    import tomllib  # noqa: PLC0415 as above
-
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Fatal(f"settings file {path}: {error}", Fatal.SETTINGS) from None
+    document = _document(path)
     common = {setting.name for setting in settings_of(CommonSettings)}
     top = {name: value for name, value in document.items() if name not in _TABLES}
     for name in _TABLES:
         if not isinstance(document.get(name, {}), dict):
             raise Fatal(f"settings file {path}: expected a table [{name}], got a value", Fatal.SETTINGS)
-    own = _flatten(document.get(service, {}))
+    own = _flatten(path, document.get(service, {}))
     for where, table, allowed in (("", top, common), (f"[{service}] ", own, {s.name for s in known})):
         for name in table:
             if name not in allowed:
                 hint = nearest(name, allowed | (set() if where else set(_TABLES)))
                 raise Fatal(f"settings file {path}: unknown key {where}{name}{hint}", Fatal.SETTINGS)
     wanted = {setting.name for setting in known}
-    borrowed = _flatten(document.get(borrowed_table, {}))
+    borrowed = _flatten(path, document.get(borrowed_table, {}))
     return {**top, **{name: value for name, value in borrowed.items() if name in wanted}, **own}
 
 
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _too_long(data: bytes) -> str:
+    """What of a settings file is too long, in words; empty if nothing is."""
+    if len(data) > _FILE_BYTES_MAX:
+        return f"expected at most {_FILE_BYTES_MAX} bytes, got more"
+    longest = max(map(len, data.splitlines()), default=0)
+    if longest > _LINE_BYTES_MAX:
+        return f"expected lines of at most {_LINE_BYTES_MAX} bytes, got one of {longest}"
+    return ""
+
+
+def _document(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 what is hardly ever needed takes no memory in five processes
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(_FILE_BYTES_MAX + 1)
+        got = _too_long(data)
+        if not got:
+            return tomllib.loads(data.decode("utf-8"))
+    except OSError as error:
+        why = error.strerror or str(error)
+        got = f"{why}; expected a TOML file that uid {os.geteuid()} may read"
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        got = f"expected a TOML file in UTF-8, got byte {byte:#04x} at offset {error.start}"
+    except RecursionError:
+        got = "expected a TOML file of plain tables and values, got one nested too deep"
+    except tomllib.TOMLDecodeError as error:
+        got = f"expected a TOML file: {str(error)[:200]}"
+    raise Fatal(f"settings file {path}: {got}", Fatal.SETTINGS)
+
+
+def _flatten(path: Path, table: Mapping[str, Any], prefix: str = "", depth: int = 1) -> dict[str, Any]:
+    """Values by dotted name. Raises Fatal for names with more parts than any setting has."""
     flat: dict[str, Any] = {}
     for name, value in table.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{name}."))
-        else:
+        if not isinstance(value, dict):
             flat[prefix + name] = value
+        elif depth == _NAME_PARTS_MAX:
+            raise Fatal(
+                f"settings file {path}: expected keys of at most {_NAME_PARTS_MAX} parts, "
+                f"got more in {prefix + name!r:.80}",
+                Fatal.SETTINGS,
+            )
+        else:
+            flat.update(_flatten(path, value, f"{prefix}{name}.", depth + 1))
     return flat

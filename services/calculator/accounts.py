@@ -15,6 +15,8 @@ from .columns import Ints, grown
 NOBODY = 0
 LOST_ROWS = "table_full"
 _CAPACITY_MIN = 64
+# Totals in either mode, of all zones and accounts: half a gigabyte.
+_CELLS_MAX = 2**26
 _CLOSED_MAX = 256  # so many closed accounts may wait for windows before it is looked which still need them
 
 
@@ -33,6 +35,11 @@ class Accounts:
         self._used = 1  # NOBODY
         self._free: list[int] = []
         self._closed: list[int] = []
+
+    def has_room(self, *, zones: int = 0, accounts: int = 0) -> bool:
+        """Return True if the books can hold so many zones, or so many accounts."""
+        capacity = max(self.capacity, 2 * accounts)
+        return max(1, zones, self.zone_count) * capacity <= _CELLS_MAX
 
     def add_zone(self) -> int:
         """A column for one more zone everywhere; its number."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wattline.wire.columns import U32, U64
+from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import EnergyContainers, EnergyProcesses, EnergyUnattributed, EnergyZones
 
 from .accounts import Accounts
@@ -33,7 +33,7 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
     vm_ids = [one.vm_id for one in listed]
     container_names = [one.container_name for one in listed]
     return {
-        "zones": _zones(state.zones, rules),
+        "zones": _zones(state.zones, state.now_ns, rules),
         "unattributed": unattributed_table(accounts),
         "containers": EnergyContainers(
             container_id=[one.container_id for one in listed],
@@ -61,7 +61,8 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
     }
 
 
-def _zones(zones: Zones, rules: Rules) -> EnergyZones:
+def _zones(zones: Zones, power_ns: int, rules: Rules) -> EnergyZones:
+    """The table of zones; `power_ns`: the time of the newest power frame."""
     rows = list(zones.zones.values())
     idle = [zone.idle(rules) for zone in rows]
     return EnergyZones(
@@ -83,6 +84,8 @@ def _zones(zones: Zones, rules: Rules) -> EnergyZones:
         interpolation_uj=U64(zone.meter.interpolation_uj for zone in rows),
         join_skew_ns=U64(zone.meter.join_skew_ns for zone in rows),
         disagreement_uj=U64(_disagreement_uj(zones, zone) for zone in rows),
+        is_listed=U8(zone.seen_ns >= power_ns for zone in rows),
+        reading_interval_ns=U64(zone.reading_interval_ns for zone in rows),
     )
 
 

@@ -6,7 +6,7 @@ gains beyond what was seen of those that have gone is new.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,8 +48,8 @@ class GpuBook:
     raw: dict[str, dict[Process, int]] = field(default_factory=dict)
     waiting: deque[GpuReading] = field(default_factory=deque)
 
-    def take(self, power: Power) -> None:
-        """Let a frame's readings wait."""
+    def take(self, power: Power, known: Container[str]) -> None:
+        """Let a frame's readings wait; `known`: the GPUs that the books have a zone of."""
         now: dict[str, dict[Process, int]] = {}
         use = power.gpu_use
         for index, pid, start, busy_ns in zip(use.index, use.pid, use.start_ticks, use.busy_ns, strict=True):
@@ -58,7 +58,7 @@ class GpuBook:
         for zone, index, mono_ns in zip(
             power.zones.zone, power.zones.index, power.zones.mono_ns, strict=True
         ):
-            if zone == "gpu" and mono_ns <= power.mono_ns:
+            if zone == "gpu" and index in known and mono_ns <= power.mono_ns:
                 self.waiting.append(GpuReading(power.epoch, index, mono_ns, now.get(index)))
 
     def windows(self, known_ns: int) -> Iterator[GpuWindow]:
@@ -66,8 +66,10 @@ class GpuBook:
         while self.waiting and (self.waiting[0].read_ns <= known_ns or len(self.waiting) > _WAITING_MAX):
             reading = self.waiting.popleft()
             if reading.epoch != self.epoch:
-                self.epoch, self.read_ns, self.raw = reading.epoch, {}, {}
-            gpu, start_ns = reading.gpu, self.read_ns.get(reading.gpu, reading.epoch)
+                self.epoch, self.raw = reading.epoch, {}
+            # A new epoch that is said to have begun before the last reading covers no time twice.
+            read_ns = self.read_ns.get(reading.gpu, 0)
+            gpu, start_ns = reading.gpu, read_ns if reading.gpu in self.raw else max(read_ns, reading.epoch)
             if reading.read_ns <= start_ns:
                 continue
             before = self.raw.get(gpu, {})

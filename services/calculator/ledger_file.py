@@ -36,10 +36,10 @@ class LedgerFile:
             return self._read()
         except FileNotFoundError:
             return None
-        except (shared.Damaged, FrameError, ValueError, IndexError) as error:
+        except (shared.Damaged, FrameError, ValueError, IndexError, OverflowError) as error:
             aside = self._path.with_name("ledger.refused")
             self._path.replace(aside)
-            say(f"{error}; moved to {aside}, the books begin anew")
+            say(f"{error}; the ledger is moved to {aside}, all totals begin again at 0")
             return None
 
     def commit(self, state: State) -> None:

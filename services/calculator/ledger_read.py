@@ -19,7 +19,11 @@ from .zones import Zone
 
 
 def from_document(document: LedgerDocument) -> State:
-    """The state. Raises ValueError or IndexError if the document's parts contradict each other."""
+    """The state.
+
+    Raises ValueError, IndexError or OverflowError if the document's parts contradict each other, or hold a
+    number that the books can't.
+    """
     state = State(document.epoch)
     state.zones.zones, state.zones.partition = _zones(document), _partition(document)
     for _zone in state.zones.zones:
@@ -34,6 +38,7 @@ def from_document(document: LedgerDocument) -> State:
     workloads = _open_workloads(state, document.workloads)
     rows = _open_rows(state, document.rows)
     _usage(document, state, rows)
+    state.acceptance.last = state.usage.node_use()
     _gpu_usage(document, state.gpu_usage)
     accounts = np.concatenate((workloads, rows))
     for gpu, window in _windows(document, accounts, state.order()):
@@ -76,6 +81,7 @@ def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
             IdlePower({}, table.least_uw[number], table.least_use_ppm[number] - 1),
             PowerModel.from_floats(document.models[number]),
             table.share_by[number],
+            reading_interval_ns=table.reading_interval_ns[number] if table.reading_interval_ns else 0,
         )
         for number, name in enumerate(zip(table.zone, table.index, table.source, strict=True))
     ]

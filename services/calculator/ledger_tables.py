@@ -20,6 +20,8 @@ class ZonesTable(Table, kw_only=True):
     more than the figure, 0 if there is none.
     """
 
+    optional = frozenset({"reading_interval_ns"})  # older ledgers have none
+
     zone: list[str]
     index: list[str]
     source: list[str]
@@ -42,6 +44,7 @@ class ZonesTable(Table, kw_only=True):
     idle_remainder: U64
     least_uw: U64
     least_use_ppm: U32
+    reading_interval_ns: U64 = field(default_factory=U64)
 
 
 class PointsTable(Table, kw_only=True):

@@ -107,6 +107,7 @@ def _zones_table(zones: list[Zone]) -> ZonesTable:
         meter_gaps=U32(zone.meter.gaps for zone in zones),
         gaps=U32(zone.gaps for zone in zones),
         told_gaps=U32(zone.told_gaps for zone in zones),
+        reading_interval_ns=U64(zone.reading_interval_ns for zone in zones),
         measured_uj=U64(zone.measured_uj for zone in zones),
         idle_uj=U64(zone.idle_uj for zone in zones),
         idle_remainder=U64(zone.idle_remainder for zone in zones),

@@ -3,19 +3,30 @@
 
 from collections import deque
 
-from wattline.service import Runtime
+from wattline.errors import Fatal
+from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Energy, Metadata, Power, SourceState
 
 from .columns import ImpossibleError
 from .energy_frame import energy_tables
 from .ledger_file import LedgerFile
 from .names import Names
+from .odd_rows import CGROUP_ID_MAX, SOCKET_MAX, without_odd_rows
+from .rules import REQUESTS
 from .settings import CalculatorSettings
 from .state import State
+from .zones import ZONES_MAX
 
 # Activity that waits for metadata; more than this and the oldest is taken as it is.
 _WAITING_MAX = 64
-_AHEAD_NS_MAX = 1_000_000_000  # all clocks of a boot are one clock
+_ENERGY_FELL = (
+    "reading rejected: a zone's energy is below its previous one or more than a zone can use, its epoch is "
+    f"older, its time lies ahead, or it is beyond {ZONES_MAX} zones"
+)
+_ODD_ROWS = (
+    f"rows of activity left out: expected cgroup ids and starts of at most {CGROUP_ID_MAX}, sockets of at "
+    f"most {SOCKET_MAX}"
+)
 
 
 class CalculatorStage:
@@ -28,6 +39,7 @@ class CalculatorStage:
         self._waiting: deque[tuple[int, Activity]] = deque()  # with the time of arrival
         self._sources: dict[str, list[SourceState]] = {}
         self._published_ns = self._skew_ns = 0
+        self._needs_requests = settings.idle_policy == REQUESTS
         self._ledger = LedgerFile(runtime.directory.ledger, runtime.node, runtime.boot_id)
         recovered = self._ledger.recover(lambda reason: runtime.log.error("ledger_refused", cause=reason))
         self._state = recovered or State(runtime.now_ns())
@@ -41,24 +53,43 @@ class CalculatorStage:
 
     def on_frame(self, frame: AnyFrame) -> None:
         """Take any of the three streams."""
-        if frame.boot_id != self._runtime.boot_id or frame.node != self._runtime.node:
+        if frame.node != self._runtime.node:
             self._runtime.count(
-                "foreign_frame", f"{frame.topic} of node {frame.node!r}, expected {self._runtime.node!r}"
+                "foreign_frame", f"{frame.topic}: expected node {self._runtime.node!r}, got {frame.node!r}"
             )
             return
-        if frame.mono_ns > self._runtime.now_ns() + _AHEAD_NS_MAX:
-            self._runtime.count("future_frame", f"{frame.topic} has a time that has not come yet")
-            return
         if isinstance(frame, Activity):
-            self._waiting.append((self._runtime.now_ns(), frame))
+            self._waiting.append((self._runtime.now_ns(), self._without_odd_rows(frame)))
             self._sources["probe"], self._skew_ns = frame.sources, frame.skew_ns
         elif isinstance(frame, Metadata):
+            self._require_requests(frame)
             self._names.take_metadata(frame)
             self._sources["metadata"] = frame.sources
         elif isinstance(frame, Power):
             self._sources["power"] = frame.sources
             self._take_power(frame)
         self._advance()
+
+    def _without_odd_rows(self, frame: Activity) -> Activity:
+        kept, left_out = without_odd_rows(frame)
+        if left_out:
+            self._runtime.count("odd_rows", _ODD_ROWS, rows=left_out)
+        return kept
+
+    def _require_requests(self, frame: Metadata) -> None:
+        """End if idle energy is to go by CPU requests and metadata reports none.
+
+        The first frame with cgroups decides: a later restart of metadata must not end the calculator.
+        """
+        if not self._needs_requests or not len(frame.cgroups):
+            return
+        if not frame.cgroups.cpu_request_m:
+            raise Fatal(
+                f"setting idle-policy is {REQUESTS}: expected a metadata stage that reports CPU requests, as "
+                f"from Kubernetes, got none from {frame.producer}; set idle-policy to node, even or usage",
+                Fatal.SETTINGS,
+            )
+        self._needs_requests = False
 
     def _take_power(self, frame: Power) -> None:
         try:
@@ -67,7 +98,7 @@ class CalculatorStage:
             self._runtime.count("impossible_power", error)
         else:
             if refused:
-                self._runtime.count("energy_fell", f"{refused} readings that can't follow those before")
+                self._runtime.count("energy_fell", _ENERGY_FELL, readings=refused)
 
     def on_tick(self, now_ns: int) -> None:
         """Go on without metadata that doesn't come; give a sign of life."""
@@ -88,6 +119,7 @@ class CalculatorStage:
                 self._runtime.count("impossible_activity", error)
         if self._state.attribute(self._rules):
             self._publish()
+            self._runtime.mark_useful()
 
     def _is_named(self, arrived_ns: int, activity: Activity) -> bool:
         return (

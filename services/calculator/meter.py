@@ -4,6 +4,9 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+
+from wattline.zone_power import energy_max_uj
 
 # Readings kept for interpolation while no activity has come; beyond that every other one is given up, which
 # costs resolution and no energy.
@@ -29,6 +32,14 @@ def thinned(points: list[Point]) -> list[Point]:
     return [*points[:-1:2], points[-1]] if len(points) > _POINTS_MAX else points
 
 
+class Judgement(Enum):
+    """What a reading is, compared with the newest one before."""
+
+    NEWER = "newer"
+    LATE = "late"  # its time is not above the newest one's: no error
+    IMPOSSIBLE = "impossible"  # it can't follow: an older epoch, or energy that fell or grew too fast
+
+
 @dataclass
 class Meter:
     """The energy a zone has shown, and up to when and how far it has been attributed.
@@ -49,24 +60,40 @@ class Meter:
     read_ns: int = 0
     read_uj: int = 0
 
-    def read(self, epoch: int, mono_ns: int, energy_uj: int) -> bool:
-        """Take a reading; False if it is not newer, or falls though the epoch is the same.
+    def judge(self, epoch: int, mono_ns: int, energy_uj: int, power_max_uw: int) -> Judgement:
+        """Tell what a reading would be after the newest one of a meter with this limit of power."""
+        last_ns, last_uj = self.newest
+        if mono_ns <= last_ns:
+            return Judgement.LATE
+        if epoch < self.epoch:
+            return Judgement.IMPOSSIBLE
+        if epoch > self.epoch:
+            last_ns, last_uj = epoch, 0
+        is_possible = last_uj <= energy_uj <= last_uj + energy_max_uj(power_max_uw, mono_ns - last_ns)
+        return Judgement.NEWER if is_possible else Judgement.IMPOSSIBLE
+
+    def read(self, epoch: int, mono_ns: int, energy_uj: int) -> None:
+        """Take a reading that was judged to be newer.
 
         A new epoch begins at its own time with 0; what flowed before it and was never read is a gap. What was
-        read and waits in `points` must have been taken before.
+        read and waits in `points` must have been taken before. An epoch that began before the watermark has
+        its part until then left out: that time is attributed already.
         """
         if epoch != self.epoch:
-            self.epoch = epoch
-            self.watermark_ns = max(self.watermark_ns, epoch)
-            self.attributed_uj = 0
-            self.points = []
-            self.gaps += 1
-            self.read_ns, self.read_uj = self.watermark_ns, 0
-        last_ns, last_uj = self.newest
-        if mono_ns <= last_ns or energy_uj < last_uj:
-            return False
+            covered_uj = energy_at([(epoch, 0), (mono_ns, energy_uj)], self.watermark_ns)
+            self._begin(epoch, max(self.watermark_ns, epoch), covered_uj)
         self.points = thinned([*self.points, (mono_ns, energy_uj)])
-        return True
+
+    def begin_at(self, epoch: int, mono_ns: int, energy_uj: int) -> None:
+        """Go on from a reading that contradicts all earlier ones; the energy up to it is not known: a gap."""
+        self._begin(epoch, mono_ns, energy_uj)
+
+    def _begin(self, epoch: int, mono_ns: int, energy_uj: int) -> None:
+        self.epoch = epoch
+        self.watermark_ns, self.attributed_uj = mono_ns, energy_uj
+        self.points = []
+        self.gaps += 1
+        self.read_ns, self.read_uj = mono_ns, energy_uj
 
     @property
     def newest(self) -> Point:

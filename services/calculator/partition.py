@@ -35,6 +35,15 @@ class Curve:
         if mono_ns > newest_ns:
             self.points = thinned([*self.points, (mono_ns, max(newest_uj, self.base_uj + energy_uj))])
 
+    def begin_at(self, epoch: int, mono_ns: int, energy_uj: int) -> None:
+        """Go on from a reading that contradicts the earlier ones, as if nothing had flowed in between."""
+        # Only differences along the curve count, so all of it is raised rather than having a base below 0.
+        raised_uj = max(0, energy_uj - self.points[-1][1])
+        points = [(at_ns, at_uj + raised_uj) for at_ns, at_uj in self.points]
+        newest_ns, newest_uj = points[-1]
+        self.epoch, self.base_uj = epoch, newest_uj - energy_uj
+        self.points = thinned([*points, (mono_ns, newest_uj)]) if mono_ns > newest_ns else points
+
     def forget_before(self, mono_ns: int) -> None:
         """Nobody will ask for earlier times."""
         kept = [point for point in self.points if point[0] > mono_ns]
@@ -64,6 +73,11 @@ class Partition:
         """What is missing to the running maximum."""
         return self.other_uj - self.remainder_uj
 
+    @property
+    def is_listed(self) -> bool:
+        """True while the platform's meter is in the newest frame."""
+        return (WHOLE, self.index, self.source) in self.listed
+
     def read(self, name: ZoneName, epoch: int, start_ns: int, mono_ns: int, energy_uj: int) -> None:
         """Take a reading of any zone; the platform's, and those of its parts, count.
 
@@ -75,6 +89,11 @@ class Partition:
             if is_clock and epoch != curve.epoch and epoch > self.bound_ns:
                 self._resume_ns = epoch
             curve.read(epoch, mono_ns, energy_uj)
+
+    def begin_at(self, name: ZoneName, epoch: int, mono_ns: int, energy_uj: int) -> None:
+        """Go on from a zone's reading that contradicts its earlier ones."""
+        if name in self.curves:
+            self.curves[name].begin_at(epoch, mono_ns, energy_uj)
 
     def end_frame(self, listed: set[ZoneName]) -> None:
         """All readings of a frame have been taken, and these zones were in it."""

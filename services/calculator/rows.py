@@ -5,6 +5,7 @@ A row is a process in a cgroup: (cgroup id, pid, start in clock ticks), the fine
 """
 
 from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,14 @@ from .names import Names
 from .workloads import Workload, Workloads
 
 Key = tuple[int, int, int]
-_NEW = -1
+NEW = -1
+
+
+class Found(NamedTuple):
+    """A frame's rows: their keys, and the account of each, NEW for one that has none yet."""
+
+    keys: list[Key]
+    accounts: Ints
 
 
 class Rows:
@@ -34,15 +42,19 @@ class Rows:
         self._workloads = workloads
         self._names_version = -1
 
-    def locate(self, activity: Activity, names: Names) -> Ints:
-        """The account of each of a frame's rows; opened for new ones, moved for those that have a new owner.
+    def find(self, activity: Activity) -> Found:
+        """The rows of a frame that have an account already. Changes nothing."""
+        table = activity.processes
+        keys = list(zip(table.cgroup_id, table.pid, table.start_ticks, strict=True))
+        return Found(keys, np.fromiter(map(self.account_of.get, keys, repeat(NEW)), np.int64, len(keys)))
+
+    def locate(self, activity: Activity, found: Found, names: Names) -> Ints:
+        """Return the account of each row, opened if the row is new, and moved if its owner has changed.
 
         Accounts of rows that are not listed any more are closed onto their workload's.
         """
-        table = activity.processes
-        keys = list(zip(table.cgroup_id, table.pid, table.start_ticks, strict=True))
-        located = np.fromiter(map(self.account_of.get, keys, repeat(_NEW)), np.int64, len(keys))
-        for row in np.flatnonzero(located == _NEW).tolist():
+        table, keys, located = activity.processes, found.keys, found.accounts
+        for row in np.flatnonzero(located == NEW).tolist():
             # Two processes with one pid and one start can't be told apart: they share an account.
             known = self.account_of.get(keys[row])
             owner = self._owner(keys[row], table.flags[row], names, activity.mono_ns)

@@ -50,13 +50,12 @@ def parse_idle_power(text: str) -> tuple[str, dict[str, int]]:
         except (ValueError, OverflowError):
             power_uw = -1
         if not (name and equals and 0 <= power_uw < 2**50):
-            raise ValueError(
-                f"expected learned, observed-min or ZONE=WATTS (package=12.5,dram-1=3), got {part.strip()!r}"
-            )
+            hint = "" if equals else nearest(name, (LEARNED, OBSERVED_MIN))
+            raise ValueError(f"{part.strip()!r} is neither a method nor ZONE=WATTS{hint}")
         if name.partition("-")[0] not in _ZONES:
             raise ValueError(
-                f"expected a zone ({', '.join(_ZONES)}, or one with its index as package-1), got "
-                f"{name!r}{nearest(name, _ZONES)}"
+                f"there is no zone {name!r}, only {', '.join(_ZONES)}, each alone or with its index as in "
+                f"package-1{nearest(name, _ZONES)}"
             )
         fixed_uw[name] = power_uw
     return method, fixed_uw

@@ -7,7 +7,7 @@ from msgspec import field
 
 from wattline.settings import ReplaySettings, meaning
 
-from .rules import Rules, parse_idle_power
+from .rules import EVEN, MODEL, NODE, RATIO, REQUESTS, USAGE, Rules, parse_idle_power
 
 
 class CalculatorSettings(ReplaySettings, kw_only=True, frozen=True):
@@ -16,16 +16,18 @@ class CalculatorSettings(ReplaySettings, kw_only=True, frozen=True):
     idle_policy: Annotated[
         str,
         meaning(
-            "who is given idle energy: node (nobody, it stays the node's), even (all containers alike), "
-            "usage (by what they use) or requests (by the CPU that Kubernetes promised them)",
-            pattern="^(node|even|usage|requests)$",
+            "who is given idle energy: node (it stays with the node), even (all containers alike), "
+            "usage (by what they use) or requests (by their CPU requests, which metadata must report)",
+            choices=(NODE, EVEN, USAGE, REQUESTS),
         ),
     ] = field(default="node", name="idle-policy")
     idle_power: Annotated[
         str,
         meaning(
             "where idle power comes from: learned, observed-min (as Kepler's), or watts by zone, as "
-            "package=12.5,dram-1=3 (zones that aren't named are learned)"
+            "package=12.5,dram-1=3 (zones that aren't named are learned)",
+            expected="learned, observed-min or watts by zone, e.g. package=12.5,dram-1=3",
+            check=parse_idle_power,
         ),
     ] = field(default="learned", name="idle-power")
     share_method: Annotated[
@@ -33,7 +35,7 @@ class CalculatorSettings(ReplaySettings, kw_only=True, frozen=True):
         meaning(
             "how dynamic energy is shared: ratio (by what tells the zone's use best) or model (by costs "
             "learned from the node's power; as ratio until it has learned)",
-            pattern="^(ratio|model)$",
+            choices=(RATIO, MODEL),
         ),
     ] = field(default="ratio", name="share-method")
     terminated_keep_s: Annotated[
@@ -49,9 +51,6 @@ class CalculatorSettings(ReplaySettings, kw_only=True, frozen=True):
         float,
         meaning("how long activity waits for metadata before its cgroups count as unknown", "s", ge=0, le=60),
     ] = field(default=2.0, name="metadata-grace-s")
-
-    def __post_init__(self) -> None:
-        parse_idle_power(self.idle_power)
 
     def rules(self) -> Rules:
         """How the books are kept."""

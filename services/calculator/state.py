@@ -10,14 +10,15 @@ import numpy as np
 from wattline.wire.columns import Column
 from wattline.wire.frames import Activity, Power, Table
 
+from .acceptance import Acceptance, Judgement
 from .accounts import NOBODY, Accounts
 from .attribute import Members
-from .columns import ImpossibleError, Ints, ints
+from .columns import ImpossibleError, Ints, ints, largest
 from .features import features
 from .gpu_usage import GpuBook, GpuWindow
 from .names import Names
 from .removed_cgroups import LOST_TIME
-from .rows import Rows
+from .rows import Found, Rows
 from .rules import Rules
 from .timeline import Feature, Timeline, Window, joined
 from .usage import NO_SOCKET, RawUse, UsageBook
@@ -25,6 +26,7 @@ from .workloads import UNKNOWN, Owner, Workloads
 from .zones import Timelines, Zones
 
 _SUM_MAX = 2**61
+_SOCKETS_MAX = 256
 _NO_COUNTERS = ("cgroup_id", "pid", "start_ticks", "start_mono_ns", "stamp_mono_ns", "flags", "cpu", "socket")
 _REQUEST_SCALE = 1000
 
@@ -40,6 +42,7 @@ class State:
     workloads: Workloads = field(init=False)
     rows: Rows = field(init=False)
     zones: Zones = field(init=False)
+    acceptance: Acceptance = field(init=False)
     timeline: Timeline = field(default_factory=Timeline)
     gpu_timelines: dict[str, Timeline] = field(default_factory=dict)
     now_ns: int = 0  # the newest power frame's time
@@ -47,6 +50,7 @@ class State:
     def __post_init__(self) -> None:
         self.workloads = Workloads(self.accounts)
         self.rows = Rows(self.accounts, self.workloads)
+        self.acceptance = Acceptance()
         self.zones = Zones(self.accounts)
 
     def take_activity(self, activity: Activity, names: Names) -> None:
@@ -54,11 +58,16 @@ class State:
 
         Raises ImpossibleError for numbers that no machine can have reached, before anything is changed.
         """
-        if not self.usage.is_newer(activity):
+        if self.acceptance.is_late(activity):
             return
-        for table in (activity.cpus, activity.cgroups, activity.processes):
-            check_sums(table)
-        located = self.rows.locate(activity, names)
+        found = self.rows.find(activity)
+        self._check_room(activity, found)
+        judgement = self.acceptance.judge(activity, self.usage.growth_ns(activity, found.accounts))
+        located = self.rows.locate(activity, found, names)
+        self.acceptance.accept(activity)
+        if judgement is Judgement.CONTRADICTS:
+            self.usage.begin_at(activity, located, len(self.rows.cgroup_id))
+            return
         raw = self.usage.advance(activity, located, self.rows.cgroup_id)
         window = self._window(raw, names)
         self._charge_cpu_time(window)
@@ -69,15 +78,34 @@ class State:
         self.rows.widen()
         self.timeline.add(window)
 
+    def _check_room(self, activity: Activity, found: Found) -> None:
+        """Raise ImpossibleError for what the books can't hold."""
+        for table in (activity.cpus, activity.cgroups, activity.processes):
+            check_sums(table)
+        columns = [
+            table.socket for table in (activity.processes, activity.cgroups, activity.cpus) if table.socket
+        ]
+        # Counted only where numbers tell that there may be so many: there are thousands of rows.
+        is_many = any(largest(column) >= _SOCKETS_MAX for column in columns)
+        if is_many and len(sockets := {socket for column in columns for socket in column}) > _SOCKETS_MAX:
+            raise ImpossibleError(
+                f"socket: expected at most {_SOCKETS_MAX} different ones, got {len(sockets)}"
+            )
+        if not self.accounts.has_room(accounts=len(found.keys) + len(self.workloads)):
+            raise ImpossibleError(
+                f"processes: expected fewer rows beside {len(self.zones.zones)} zones, got {len(found.keys)}"
+            )
+
     def take_power(self, power: Power, rules: Rules) -> int:
         """Take readings; how many were refused because a cumulative energy fell, or can't be.
 
         Raises ImpossibleError as above.
         """
         check_sums(power.gpu_use)
-        self.gpu_usage.take(power)
+        refused = self.zones.read(power, rules)
+        self.gpu_usage.take(power, {index for zone, index, _source in self.zones.zones if zone == "gpu"})
         self.now_ns = max(self.now_ns, power.mono_ns)
-        return self.zones.read(power, rules)
+        return refused
 
     def attribute(self, rules: Rules) -> bool:
         """Give away what meters and activity both cover; whether there was any."""

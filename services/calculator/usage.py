@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wattline.node_use import NodeUse
 from wattline.wire.frames import CGROUP_DEPARTED, Activity
 from wattline.wire.frames import Use as UseTable
 
@@ -18,6 +19,7 @@ from .removed_cgroups import LOST_TIME, Amounts, Parents, Place, only_needed, pa
 Lane = tuple[str, int]
 NO_SOCKET = -1
 CPU_TIME = "cpu_ns"
+PROBE_GAP = "probe_gap"
 _SINGLE = (CPU_TIME, "frequency_cycles")
 _COUNTED = ("counts", "counts_enabled_ns", "counts_running_ns")
 # Those hardware counters that some zone goes by.
@@ -49,10 +51,44 @@ class UsageBook:
     raw: dict[Lane, Ints] = field(default_factory=dict)  # by account number; 0 where none is listed
     cgroups: dict[str, CgroupBook] = field(default_factory=dict)  # by counter
     parents: Parents = field(default_factory=dict)
+    gap: str = ""  # why nothing is known right before `mono_ns`
 
-    def is_newer(self, activity: Activity) -> bool:
-        """Whether a frame tells of a later time, and of no former epoch."""
-        return activity.epoch >= self.epoch and activity.mono_ns > self._start_ns(activity)
+    def node_use(self) -> NodeUse | None:
+        """Use of the node up to the last frame; None before the first."""
+        if not self.epoch:
+            return None
+        book = self.cgroups.get(CPU_TIME, CgroupBook())
+        busy_ns = sum(sum(figures.values()) for figures in (book.own, book.departed, book.lost))
+        return NodeUse(self.mono_ns, busy_ns, self.epoch)
+
+    def growth_ns(self, activity: Activity, accounts: Ints) -> int:
+        """CPU time of a frame's process rows since the last frame.
+
+        `accounts`: of each row, below 0 for a row that has none yet.
+        """
+        table = activity.processes
+        cpu_ns, before_ns = ints(table.cpu_ns), np.zeros(len(table), np.int64)
+        sockets = ints(table.socket) if table.socket else np.full(len(table), NO_SOCKET)
+        for (name, socket), totals in self.raw.items() if activity.epoch == self.epoch else ():
+            if name == CPU_TIME:
+                known = (sockets == socket) & (accounts >= 0) & (accounts < len(totals))
+                before_ns[known] = totals[accounts[known]]
+        return int(np.maximum(cpu_ns - before_ns, 0).sum())
+
+    def begin_at(self, activity: Activity, accounts: Ints, capacity: int) -> None:
+        """Go on from a frame that contradicts all earlier ones; what was used up to it is not known."""
+        self.raw = dict(_process_lanes(activity, accounts, capacity))
+        own, departed = _cgroup_amounts(activity, departed=False), _cgroup_amounts(activity, departed=True)
+        names = {CPU_TIME} | {name for name, _socket in self.raw} | own.keys() | departed.keys()
+        self.cgroups = {
+            name: CgroupBook(
+                own.get(name, {}), departed.get(name, {}), _lost(activity) if name == CPU_TIME else {}
+            )
+            for name in names
+        }
+        self.parents = parents_in(activity.paths)
+        self.epoch, self.mono_ns = activity.epoch, activity.mono_ns
+        self.gap = PROBE_GAP
 
     def _start_ns(self, activity: Activity) -> int:
         return self.mono_ns if activity.epoch == self.epoch else max(self.mono_ns, activity.epoch)
@@ -65,7 +101,7 @@ class UsageBook:
         """
         start_ns = self._start_ns(activity)
         begins_anew = activity.epoch != self.epoch
-        gap = ("probe_gap" if self.epoch else "no_activity") if begins_anew else ""
+        gap = (PROBE_GAP if self.epoch else "no_activity") if begins_anew else self.gap
         before_raw, before_cgroups = ({}, {}) if begins_anew else (self.raw, self.cgroups)
         raw = dict(_process_lanes(activity, accounts, len(cgroup_ids)))
         own, departed = _cgroup_amounts(activity, departed=False), _cgroup_amounts(activity, departed=True)
@@ -95,7 +131,7 @@ class UsageBook:
             cgroup_id for tables in (own, departed) for amounts in tables.values() for cgroup_id, _ in amounts
         }
         self.parents = only_needed(self.parents, listed)
-        self.epoch, self.mono_ns = activity.epoch, activity.mono_ns
+        self.epoch, self.mono_ns, self.gap = activity.epoch, activity.mono_ns, ""
         return use
 
 
@@ -139,7 +175,8 @@ def _columns(table: UseTable, counters: list[str]) -> Iterator[tuple[str, Ints]]
 def _by_socket(table: UseTable) -> Iterator[tuple[int, np.typing.NDArray[np.bool_]]]:
     """(socket, which rows) for each socket."""
     sockets = ints(table.socket) if table.socket else np.full(len(table), NO_SOCKET)
-    for socket in np.unique(sockets).tolist():
+    # Not np.unique, which would import numpy.ma: a megabyte more for the whole run.
+    for socket in sorted(set(sockets.tolist())):
         yield socket, sockets == socket
 
 
@@ -176,9 +213,12 @@ def _sums(cgroup_ids: Ints, gained: dict[Lane, Ints]) -> Amounts:
     found: dict[Place, int] = {}
     for (_name, socket), amounts in gained.items():
         users = np.flatnonzero(amounts)
-        ids, places = np.unique(cgroup_ids[users], return_inverse=True)
-        sums = np.zeros(len(ids), np.int64)
-        np.add.at(sums, places, amounts[users])
-        for cgroup_id, amount in zip(ids.tolist(), sums.tolist(), strict=True):
+        if not len(users):
+            continue
+        users = users[np.argsort(cgroup_ids[users], kind="stable")]
+        ids = cgroup_ids[users]
+        firsts = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
+        sums = np.add.reduceat(amounts[users], firsts)
+        for cgroup_id, amount in zip(ids[firsts].tolist(), sums.tolist(), strict=True):
             found[cgroup_id, socket] = amount
     return found

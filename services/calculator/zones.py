@@ -3,13 +3,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from wattline.second_look import SecondLook
 from wattline.wire.frames import Power
+from wattline.zone_power import NODE_POWER_MAX_W, power_max_uw
 
 from .accounts import Accounts
 from .attribute import NO_USE, POWER_GAP, Giving, MembersNow
 from .idle import FIXED, OBSERVED_MIN, Estimate, IdlePower
-from .meter import Meter, Point, thinned
+from .meter import Judgement, Meter, Point, thinned
 from .model import PowerModel
 from .partition import Partition, ZoneName
 from .rules import MODEL, Rules
@@ -18,13 +21,23 @@ from .timeline import Timeline, Window
 from .use_curve import UseCurve
 
 _UW_PER_UJ_NS = 1_000_000_000  # µW × ns = 10⁻⁹ µJ
+_GAPS_MAX = 2**32 - 1  # what the wire and the ledger hold
 OTHER = "other"
+MEASURED = "measured"
 _NS_PER_S = 1_000_000_000
-_POWER_UW_MAX = 10**15  # a gigawatt: whoever says more is mistaken
+ZONES_MAX = 256  # in the books for good, so that no total falls; a frame may have as many
 # After so long without a row a zone has gone: should it come back, who ran meanwhile is not known any more.
 _AWAY_NS = 300 * _NS_PER_S
 # Zones that a machine may have one of in each socket, their index beginning with the socket's number.
 _OF_SOCKETS = ("package", "core", "uncore", "dram")
+
+
+class Reading(NamedTuple):
+    """A zone's cumulative energy in an epoch of its publisher."""
+
+    epoch: int
+    mono_ns: int
+    energy_uj: int
 
 
 @dataclass
@@ -46,7 +59,15 @@ class Zone:
     power_model: PowerModel = field(default_factory=PowerModel)
     share_by: str = ""
     unlearned: list[Point] = field(default_factory=list)  # readings that idle power is to be learned from
-    seen_ns: int = 0  # when power last told of it
+    seen_ns: int = 0  # time of the newest power frame that lists it
+    reading_interval_ns: int = 0  # between its two newest readings
+    power_max_uw: int = NODE_POWER_MAX_W * 1_000_000
+    rejected: SecondLook[Reading] = field(default_factory=SecondLook)
+
+    def follows(self, earlier: Reading, later: Reading) -> bool:
+        """Return True if two readings agree, the later of them second."""
+        meter = Meter(earlier.epoch, earlier.mono_ns, earlier.energy_uj)
+        return earlier.epoch == later.epoch and meter.judge(*later, self.power_max_uw) is Judgement.NEWER
 
     def idle(self, rules: Rules) -> Estimate:
         """Its idle power, by the rule in force."""
@@ -78,23 +99,25 @@ class Zones:
     _covered: dict[tuple[str, str], set[int]] = field(default_factory=dict)  # sockets, by zone and source
 
     def read(self, power: Power, rules: Rules) -> int:
-        """Take the readings of a frame; how many were refused because energy fell."""
+        """Take the readings of a frame; return how many were rejected."""
         rows = power.zones
         refused = 0
         for row in range(len(rows)):
             name = (rows.zone[row], rows.index[row], rows.source[row])
             # Its energy counts from when its publisher began to count: now, or when its epoch began.
             start_ns = power.epoch if rows.energy_uj[row] else rows.mono_ns[row]
-            zone = self._zone(name, power.epoch, start_ns)
-            if rows.mono_ns[row] > power.mono_ns:
-                refused += 1  # of the future
+            reading = Reading(power.epoch, rows.mono_ns[row], rows.energy_uj[row])
+            if reading.mono_ns > power.mono_ns or not self.has_room(name):
+                refused += 1  # of the future, or one zone too many
                 continue
-            zone.provenance, zone.model = rows.provenance[row], rows.model[row]
-            zone.error_ratio_ppm = rows.error_ratio_ppm[row]
+            zone = self._zone(name, power.epoch, start_ns)
+            zone.power_max_uw = power_max_uw(name[0], is_measured=rows.provenance[row] == MEASURED)
             zone.seen_ns = power.mono_ns
-            if self._read(zone, power.epoch, rows.mono_ns[row], rows.energy_uj[row], rules):
+            if self._read(zone, reading, rules):
                 zone.told_gaps = max(zone.told_gaps, rows.gaps[row])
-                self.partition.read(name, power.epoch, start_ns, rows.mono_ns[row], rows.energy_uj[row])
+                zone.provenance, zone.model = rows.provenance[row], rows.model[row]
+                zone.error_ratio_ppm = rows.error_ratio_ppm[row]
+                self.partition.read(name, power.epoch, start_ns, reading.mono_ns, reading.energy_uj)
             else:
                 refused += 1
         names = set(zip(rows.zone, rows.index, rows.source, strict=True))
@@ -104,16 +127,23 @@ class Zones:
 
     def _read_other(self, now_ns: int, rules: Rules) -> int:
         partition, refused = self.partition, 0
+        name = (OTHER, partition.index, partition.source)
         for mono_ns, energy_uj in partition.readings():
-            name = (OTHER, partition.index, partition.source)
+            if not self.has_room(name):
+                return refused + 1
             zone = self._zone(name, partition.epoch, partition.epoch)
-            zone.seen_ns = now_ns
-            refused += not self._read(zone, partition.epoch, mono_ns, energy_uj, rules)
+            refused += not self._read(zone, Reading(partition.epoch, mono_ns, energy_uj), rules)
             within = [self.zones[part] for part in partition.listed]
-            zone.provenance = (
-                "measured" if all(one.provenance == "measured" for one in within) else "estimated"
-            )
+            zone.provenance = MEASURED if all(one.provenance == MEASURED for one in within) else "estimated"
+        if name in self.zones and partition.is_listed and not partition.is_told:
+            self.zones[name].seen_ns = now_ns
         return refused
+
+    def has_room(self, name: ZoneName) -> bool:
+        """Return True if a zone is known, or the books have room for one more."""
+        if name in self.zones:
+            return True
+        return len(self.zones) < ZONES_MAX and self.accounts.has_room(zones=len(self.zones) + 1)
 
     def _zone(self, name: ZoneName, epoch: int, start_ns: int) -> Zone:
         zone = self.zones.get(name)
@@ -123,22 +153,31 @@ class Zones:
             self._covered.clear()
         return zone
 
-    def _read(self, zone: Zone, epoch: int, mono_ns: int, energy_uj: int, rules: Rules) -> bool:
-        """False if the energy is below an earlier one of its epoch, or impossible."""
+    def _read(self, zone: Zone, reading: Reading, rules: Rules) -> bool:
+        """Take a reading; False if it can't be right, and is not the last of several that agree."""
         meter = zone.meter
-        if epoch != meter.epoch:
+        judgement = meter.judge(*reading, zone.power_max_uw)
+        if judgement is Judgement.LATE:
+            return True
+        if judgement is Judgement.IMPOSSIBLE and not zone.rejected.reject(reading, zone.follows):
+            return False
+        is_contradiction = judgement is Judgement.IMPOSSIBLE
+        if is_contradiction or reading.epoch != meter.epoch:
             zone.unlearned = []
-            zone.gaps, zone.told_gaps = zone.gaps + zone.told_gaps, 0
-        if epoch != meter.epoch and meter.points:
-            _book_unwatched(zone, meter.points[-1][0], POWER_GAP, self.accounts, rules)
-            self._has_booked = True
-        last_ns, last_uj = meter.newest
-        if (energy_uj - last_uj) * _NS_PER_S > _POWER_UW_MAX * max(0, mono_ns - last_ns):
-            return mono_ns <= last_ns
-        accepted = meter.read(epoch, mono_ns, energy_uj)
-        if accepted:
-            zone.unlearned = thinned([*zone.unlearned, (mono_ns, energy_uj)])
-        return accepted or mono_ns <= meter.newest[0]
+            zone.gaps, zone.told_gaps = min(zone.gaps + zone.told_gaps, _GAPS_MAX), 0
+            if meter.points:
+                _book_unwatched(zone, meter.points[-1][0], POWER_GAP, self.accounts, rules)
+                self._has_booked = True
+        if is_contradiction:
+            meter.begin_at(*reading)
+            self.partition.begin_at(zone.name, *reading)
+        else:
+            if zone.unlearned:
+                zone.reading_interval_ns = reading.mono_ns - zone.unlearned[-1][0]
+            meter.read(*reading)
+        zone.rejected.clear()
+        zone.unlearned = thinned([*zone.unlearned, (reading.mono_ns, reading.energy_uj)])
+        return True
 
     def attribute(self, timelines: "Timelines", members: MembersNow, rules: Rules) -> bool:
         """Advance every zone as far as its meter and the activity reach; whether any did."""

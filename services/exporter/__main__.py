@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m services.exporter."""
+"""Entry point of the service: `wattline exporter`."""
 
 import sys
 
+from wattline.confine.arguments import NETWORK
+from wattline.confine.limits import Limits
 from wattline.service import main
 
 from .loop import TOPICS, ExporterStage
-from .settings import ExporterSettings
+from .settings import ExporterSettings, capabilities
 
-sys.exit(main("exporter", ExporterSettings, ExporterStage, topics=TOPICS))
+sys.exit(
+    main(
+        "exporter",
+        ExporterSettings,
+        ExporterStage,
+        topics=TOPICS,
+        limits=Limits(capabilities=capabilities, families=NETWORK),
+    )
+)

@@ -6,6 +6,8 @@ are too many, the oldest is.
 """
 
 import contextlib
+import errno
+import resource
 import socket
 import sys
 import threading
@@ -29,6 +31,9 @@ _WAIT_S = 10.0
 CONNECTION_S_MAX = 30.0
 _POLL_S = 1.0  # how often to look for connections that take too long
 _ERRORS_KEPT_MAX = 100
+_STARVED_PAUSE_S = 0.05  # without a descriptor, until the next attempt to accept a connection
+# What accept(2) fails with where a later attempt may succeed.
+_STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Response(NamedTuple):
@@ -88,6 +93,11 @@ class HttpServer:
         """How many connections took too long or were too many."""
         return self._server.cut_off
 
+    def take_starved(self) -> str:
+        """Why connections could not be accepted since the last call; empty if all could."""
+        starved, self._server.starved = self._server.starved, ""
+        return starved
+
     def take_errors(self) -> list[str]:
         """What went wrong on our side since the last call."""
         errors = self._server.errors
@@ -139,6 +149,8 @@ class _Server(ThreadingHTTPServer):
         self.answer = answer
         self.responses: Counter[int] = Counter()
         self.cut_off = 0
+        self.starved = ""
+        self._closing = threading.Event()
         self.errors: deque[str] = deque(maxlen=_ERRORS_KEPT_MAX)
         self._now_s = now_s
         self._open: dict[socket.socket, float] = {}  # by when they must end, oldest first
@@ -150,6 +162,30 @@ class _Server(ThreadingHTTPServer):
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, self.server_address[0] != "::")
         # Not HTTPServer's, which looks up the host's name and may hang in that for seconds.
         TCPServer.server_bind(self)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection. Without a descriptor for it, cut the oldest one and pause.
+
+        The waiting connection keeps the listening socket readable: without a pause the caller would spin.
+        """
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _STARVED:
+                limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                self.starved = (
+                    f"no connection can be accepted: {error.strerror}; the limit is {limit} open files"
+                )
+                with self._opening:
+                    if self._open:
+                        self._cut(next(iter(self._open)))
+                self._closing.wait(_STARVED_PAUSE_S)
+            raise
+
+    def shutdown(self) -> None:
+        """Have serve_forever return, and wait for that."""
+        self._closing.set()
+        super().shutdown()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread, after making room for it."""

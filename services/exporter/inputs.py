@@ -7,10 +7,10 @@ Ages are differences on CLOCK_MONOTONIC, so all frames must be of this boot.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from wattline.wire.frames import AnyFrame, Energy, Frame, Metadata, Status
+from wattline.health import State, Verdict, limit_ns, overdue_ns, verdict
+from wattline.wire.frames import AnyFrame, Energy, EnergyZones, Frame, Metadata, Status
 
-_LATE_INTERVALS = 3  # so many intervals, and the slack, may pass until a stream counts as stale
-_LATE_SLACK_NS = 2_000_000_000
+_CALCULATOR = "calculator"
 # Books older than this are no longer shown: counters that stand still would read as 0 W. Shorter would tear
 # the series whenever the calculator restarts; this is how long Prometheus itself lets a series go on without
 # a sample (its --query.lookback-delta).
@@ -41,7 +41,7 @@ class Inputs:
         """The same without books and names that are too old to be shown."""
 
         def old(frame: Frame | None) -> bool:
-            return frame is not None and now_ns - frame.mono_ns > WITHHELD_AFTER_NS + fresh_within_ns(frame)
+            return frame is not None and now_ns - frame.mono_ns > WITHHELD_AFTER_NS + limit_ns(frame)
 
         return replace(
             self,
@@ -50,39 +50,60 @@ class Inputs:
         )
 
 
-def fresh_within_ns(frame: Frame) -> int:
-    """How old a frame of this stream may be and still count as fresh."""
-    return _LATE_INTERVALS * frame.interval_ns + _LATE_SLACK_NS
-
-
 def is_fresh(frame: Frame, now_ns: int) -> bool:
     """Whether the next frame of the stream is not overdue."""
-    return now_ns - frame.mono_ns < fresh_within_ns(frame)
+    return now_ns - frame.mono_ns < limit_ns(frame)
 
 
-def why_not_ready(energy: Energy | None, now_ns: int) -> str:
-    """One line saying why there is no fresh energy data; empty if there is."""
+def stage_verdict(inputs: Inputs, stage: str, now_ns: int) -> Verdict:
+    """How a stage does, by its newest status and those of the stages before it."""
+    return verdict(stage, inputs.statuses.get, now_ns)
+
+
+def why_not_ready(inputs: Inputs, now_ns: int) -> str:
+    """One line saying why there is no fresh energy data, and the stage at fault; empty if there is."""
+    stale = _why_stale(inputs.energy, now_ns)
+    if not stale:
+        return ""
+    found = stage_verdict(inputs, _CALCULATOR, now_ns)
+    return stale if found.state is State.WORKING else f"{stale} At fault: {found.text}"
+
+
+def _why_stale(energy: Energy | None, now_ns: int) -> str:
     if energy is None:
-        return "no energy frame has come yet: is the calculator running?"
-    limit_ns = fresh_within_ns(energy)
+        return "no energy frame has come yet."
+    allowed_ns = limit_ns(energy)
     if not is_fresh(energy, now_ns):
         age_ns = now_ns - energy.mono_ns
         return (
-            f"the newest energy frame is {_seconds(age_ns)} old, expected less than {_seconds(limit_ns)}: "
-            "has the calculator stopped?"
+            f"the newest energy frame is {_seconds(age_ns)} old, expected less than {_seconds(allowed_ns)}."
         )
     zones = energy.zones
     if not len(zones):
         return "the energy frame has no zone: is the power service running, and has it a meter or a model?"
-    newest = max(range(len(zones)), key=zones.watermark_mono_ns.__getitem__)
-    age_ns = now_ns - zones.watermark_mono_ns[newest]
-    if age_ns >= limit_ns:
-        return (
-            f"the newest energy of any zone ({zones.zone[newest]} {zones.index[newest]} from "
-            f"{zones.source[newest]}) is {_seconds(age_ns)} old, expected less than {_seconds(limit_ns)}: "
-            "has power or the probe stopped?"
-        )
+    for row in _rows_that_matter(zones):
+        age_ns = now_ns - zones.watermark_mono_ns[row]
+        row_allowed_ns = max(allowed_ns, overdue_ns(_reading_interval_ns(zones, row)))
+        if age_ns >= row_allowed_ns:
+            return (
+                f"the newest energy of zone {zones.zone[row]} {zones.index[row]} from {zones.source[row]} is "
+                f"{_seconds(age_ns)} old, expected less than {_seconds(row_allowed_ns)}."
+            )
     return ""
+
+
+def _rows_that_matter(zones: EnergyZones) -> list[int]:
+    """Rows whose energy must be fresh, the oldest first: all that power reports.
+
+    Without any, or where the publisher doesn't tell, the freshest zone.
+    """
+    watermark_ns = zones.watermark_mono_ns.__getitem__
+    listed = [row for row in range(len(zones)) if zones.is_listed and zones.is_listed[row]]
+    return sorted(listed, key=watermark_ns) or [max(range(len(zones)), key=watermark_ns)]
+
+
+def _reading_interval_ns(zones: EnergyZones, row: int) -> int:
+    return zones.reading_interval_ns[row] if zones.reading_interval_ns else 0
 
 
 def _seconds(duration_ns: int) -> str:

@@ -6,12 +6,13 @@ import time
 from functools import partial
 
 from wattline.errors import Fatal
-from wattline.service import Runtime
+from wattline.health import State
+from wattline.runtime import Runtime
 from wattline.wire.frames import AnyFrame, Energy
 
 from . import scrape
 from .http import HttpServer
-from .inputs import Inputs, why_not_ready
+from .inputs import Inputs, stage_verdict, why_not_ready
 from .pages import Pages
 from .self_metrics import HttpCounts
 from .settings import ExporterSettings
@@ -27,6 +28,8 @@ class ExporterStage:
         self._runtime = runtime
         self._inputs = Inputs()
         self._ready = False
+        self._can_answer = True  # no request has failed since the last snapshot that could be made
+        self._faults: dict[str, State] = {}
         self._snapshots = Snapshots(
             partial(self._render, os.uname().machine), runtime.now_ns, time.monotonic_ns
         )
@@ -37,23 +40,24 @@ class ExporterStage:
 
     def on_frame(self, frame: AnyFrame) -> None:
         """Keep it as the newest of its stream, and let the next scrape show it."""
-        if frame.boot_id != self._runtime.boot_id:
-            self._runtime.count(
-                "frame_refused",
-                f"{frame.topic} of {frame.producer} is of another boot, whose clock is not ours",
-            )
-        elif isinstance(frame, Energy) and (zone := _impossible_zone(frame)):
-            self._runtime.count(
-                "frame_refused", f"energy: idle is above measured in zone {zone}: a bug in the calculator"
-            )
-        else:
-            self._inputs = self._inputs.with_frame(frame)
-            self._snapshots.offer(self._inputs)
+        self._inputs = self._inputs.with_frame(frame)
+        self._snapshots.offer(self._inputs)
+        if isinstance(frame, Energy) and self._can_answer:
+            self._runtime.mark_useful()
 
     def on_tick(self, now_ns: int) -> None:
         """Say whether readiness has changed; pass on what went wrong in the server's threads."""
-        self._say_readiness(why_not_ready(self._inputs.energy, now_ns))
+        self._say_readiness(why_not_ready(self._inputs, now_ns))
+        self._say_faults(now_ns)
+        if not self._can_answer:
+            self._snapshots.current().text()  # as a scraper would; an error is one of this turn
+        if starved := self._server.take_starved():
+            self._runtime.count(
+                "no_descriptor", f"{starved}; raise it (ulimit -n, LimitNOFILE=) or connect less"
+            )
         for cause in self._server.take_errors():
+            self._can_answer = False
+            self._runtime.failed_turns += 1
             self._runtime.count("request_failed", cause)
         if not self._server.alive:
             raise Fatal("the HTTP server's thread has ended")
@@ -64,7 +68,22 @@ class ExporterStage:
 
     def _render(self, architecture: str, inputs: Inputs, now_ns: int) -> bytes:
         counts = HttpCounts(self._server.responses, self._server.cut_off)
-        return scrape.text(inputs, counts, architecture, now_ns)
+        text = scrape.text(inputs, counts, architecture, now_ns)
+        self._can_answer = True
+        return text
+
+    def _say_faults(self, now_ns: int) -> None:
+        """Log which other stage has a fault, and when it has none any more."""
+        for stage in self._inputs.statuses.keys() - {self._runtime.service}:
+            found = stage_verdict(self._inputs, stage, now_ns)
+            state = State.WORKING if found.is_up else found.state
+            if state is self._faults.get(stage, State.WORKING):
+                continue
+            self._faults[stage] = state
+            if state is State.WORKING:
+                self._runtime.log.info("stage_works", stage=stage)
+            else:
+                self._runtime.log.warning("stage_fault", stage=stage, state=state, cause=found.text)
 
     def _say_readiness(self, reason: str) -> None:
         if self._ready != (not reason):
@@ -73,12 +92,3 @@ class ExporterStage:
                 self._runtime.log.warning("not_ready", cause=reason)
             else:
                 self._runtime.log.info("ready")
-
-
-def _impossible_zone(energy: Energy) -> str:
-    """The name of a zone whose idle energy is above what was measured in all; empty if there is none."""
-    zones = energy.zones
-    for zone, measured_uj, idle_uj in zip(zones.zone, zones.measured_uj, zones.idle_uj, strict=True):
-        if idle_uj > measured_uj:
-            return zone
-    return ""

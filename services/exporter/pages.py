@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from http import HTTPStatus
 
-from wattline.wire.rundir import SERVICES
+from wattline.pipeline import SERVICES
 
 from .http import Response
-from .inputs import Inputs, is_fresh, why_not_ready
+from .inputs import Inputs, stage_verdict, why_not_ready
 from .self_metrics import sources
 from .snapshot import Snapshots
 
@@ -51,7 +51,7 @@ class Pages:
         return Response(HTTPStatus.OK, snapshot.text(), METRICS_TYPE, headers)
 
     def _ready(self) -> Response:
-        reason = why_not_ready(self._snapshots.newest.energy, self._now_ns())
+        reason = why_not_ready(self._snapshots.newest, self._now_ns())
         if reason:
             return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"Not ready: {reason}\n".encode())
         return Response(HTTPStatus.OK, b"Ready.\n")
@@ -59,7 +59,7 @@ class Pages:
 
 def landing_page(inputs: Inputs, now_ns: int) -> str:
     """A page for people: where to go, and what is up. Pure."""
-    reason = why_not_ready(inputs.energy, now_ns)
+    reason = why_not_ready(inputs, now_ns)
     node = f" on {inputs.energy.node}" if inputs.energy else ""
     lines = [
         "<!DOCTYPE html>",
@@ -85,11 +85,8 @@ def _table(title: str, rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
 
 def _stages(inputs: Inputs, now_ns: int) -> Iterator[tuple[str, ...]]:
     for stage in dict.fromkeys((*SERVICES, *inputs.statuses)):
-        status = inputs.statuses.get(stage)
-        if status is None:
-            yield stage, "not seen", ""
-        else:
-            yield stage, "up" if is_fresh(status, now_ns) else "down", f"version {status.version}"
+        status, found = inputs.statuses.get(stage), stage_verdict(inputs, stage, now_ns)
+        yield stage, found.state, f"version {status.version}" if status is not None else "", found.text
 
 
 def _sources(inputs: Inputs) -> Iterator[tuple[str, ...]]:

@@ -13,11 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from wattline import __version__
+from wattline.pipeline import SERVICES
 from wattline.wire.frames import SourceState, Status
 from wattline.wire.names import safe_name
-from wattline.wire.rundir import SERVICES
 
-from .inputs import Inputs, is_fresh
+from .inputs import Inputs, is_fresh, stage_verdict
 
 _NS_PER_S = 1e9
 
@@ -112,6 +112,24 @@ def _stage_families(statuses: Sequence[Status]) -> Iterator[Metric]:
             for key, count in _safe_keys(counts_of(status)).items():
                 family.add_metric([status.producer, key], count)
         yield family
+    failed = GaugeMetricFamily(
+        "wattline_stage_failed_turns",
+        "Turns of the stage that have failed since its content last advanced.",
+        labels=["stage"],
+    )
+    for status in statuses:
+        failed.add_metric([status.producer], status.failed_turns)
+    yield failed
+    useful = GaugeMetricFamily(
+        "wattline_stage_last_useful_timestamp_seconds",
+        "Unix time in seconds at which the stage's content last advanced.",
+        labels=["stage"],
+    )
+    for status in statuses:
+        if status.useful_mono_ns:
+            useful_unix_ns = status.unix_ns - (status.mono_ns - status.useful_mono_ns)
+            useful.add_metric([status.producer], useful_unix_ns / _NS_PER_S)
+    yield useful
     memory = GaugeMetricFamily(
         "wattline_stage_memory_bytes", "Resident memory of the stage in bytes.", labels=["stage"]
     )
@@ -152,12 +170,11 @@ def sources(inputs: Inputs) -> Iterable[SourceState]:
 def _last_frames(inputs: Inputs, now_ns: int) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "wattline_stage_up",
-        "1 if the stage's latest status came within three of its intervals and 2 seconds, else 0.",
+        "1 if the stage's content advances, or only waits for another stage that has a fault, else 0.",
         labels=["stage"],
     )
     for stage in dict.fromkeys((*SERVICES, *inputs.statuses)):
-        status = inputs.statuses.get(stage)
-        up.add_metric([stage], status is not None and is_fresh(status, now_ns))
+        up.add_metric([stage], stage_verdict(inputs, stage, now_ns).is_up)
     yield up
     last = GaugeMetricFamily(
         "wattline_stage_last_frame_timestamp_seconds",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry point: python -m services.metadata."""
+"""Entry point of the service: `wattline metadata`."""
 
 import sys
 
+from wattline.confine.limits import Limits
 from wattline.service import main
 
 from .docker import socket_group
@@ -15,6 +16,6 @@ sys.exit(
         MetadataSettings,
         MetadataStage,
         topics=("activity",),
-        groups=lambda settings: socket_group(settings.docker_socket),
+        limits=Limits(groups=lambda settings: socket_group(settings.docker_socket)),
     )
 )

@@ -5,7 +5,8 @@ Paths are as the kernel shows them below the cgroup2 mount, beginning with "/".
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .vm_path import vm_id
 
@@ -33,6 +34,18 @@ _POD = re.compile(r"(?:.*-)?pod(?P<uid>[0-9a-f]{8}[0-9a-f_-]{24,28})(?:\.slice)?
 _SEPARATOR = re.compile(r"[/:]")
 
 
+# Where systemd lets a user make cgroups of any name.
+_USER_MANAGER = re.compile(r"/user@(?P<uid>[0-9]{1,10})\.service(?=/|$)")
+_ROOT_UID = 0
+
+
+class Delegation(NamedTuple):
+    """The topmost cgroup on a path below which another user than root makes the names."""
+
+    path: str
+    uid: int
+
+
 @dataclass(frozen=True)
 class CgroupIdentity:
     """What a path tells; empty where it tells nothing.
@@ -53,13 +66,69 @@ def identify(path: str) -> CgroupIdentity:
     cgroup belongs to it.
     """
     parts = _SEPARATOR.split(path)
+    depth, container_id, runtime = _deepest_container(parts)
+    return CgroupIdentity(container_id, runtime, _pod_uid(parts[:depth]), vm_id(path))
+
+
+def identify_owned(path: str, delegation: Delegation | None) -> CgroupIdentity:
+    """The same, with the owner in each name that another user than root may have made up: `ID@UID`.
+
+    So no cgroup of a user joins the container, pod or virtual machine of another.
+    """
+    identity = identify(path)
+    if delegation is None:
+        return identity
+    above = identify(delegation.path)
+
+    def owned(name: str, by_root: str) -> str:
+        return name if name in ("", by_root) else f"{name}@{delegation.uid}"
+
+    return replace(
+        identity,
+        container_id=owned(identity.container_id, above.container_id),
+        pod_uid=owned(identity.pod_uid, above.pod_uid),
+        vm_id=owned(identity.vm_id, above.vm_id),
+    )
+
+
+def apart(identity: CgroupIdentity) -> CgroupIdentity:
+    """The identity of a second cgroup of root's that claims the id of a container which is elsewhere."""
+    return replace(identity, container_id=f"{identity.container_id}@{_ROOT_UID}")
+
+
+def user_delegation(path: str) -> Delegation | None:
+    """What the path itself tells: the cgroup of a user's systemd manager."""
+    found = _USER_MANAGER.search(path)
+    return None if found is None else Delegation(path[: found.end()], int(found["uid"]))
+
+
+class Claim(NamedTuple):
+    """The cgroup of a container itself, and whether it lies in another container."""
+
+    is_nested: bool
+    path: str
+
+
+def claim(path: str) -> Claim | None:
+    """The cgroup that makes a path a container's; None if none does."""
+    parts = _SEPARATOR.split(path)
+    depth, container_id, _runtime = _deepest_container(parts)
+    if not container_id:
+        return None
+    end = path.find("/", sum(map(len, parts[:depth])) + depth)
+    _depth, outer_id, _runtime = _deepest_container(parts[:depth])
+    return Claim(bool(outer_id), path if end < 0 else path[:end])
+
+
+def _deepest_container(parts: list[str]) -> tuple[int, str, str]:
+    """(number of the part, container id, runtime); the id is empty if there is none."""
     for depth in range(len(parts) - 1, -1, -1):
         parent = parts[depth - 1] if depth else ""
         for runtime, pattern, parent_pattern in _CONTAINERS:
             match = pattern.fullmatch(parts[depth])
             if match and (parent_pattern is None or parent_pattern.fullmatch(parent)):
-                return CgroupIdentity(match["id"], runtime, _pod_uid(parts[:depth]), vm_id(path))
-    return CgroupIdentity(pod_uid=_pod_uid(parts), vm_id=vm_id(path))
+                return depth, match["id"], runtime
+    return len(parts), "", ""
 
 
 def _pod_uid(parts: list[str]) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known about cgroups and processes, and for how long it is remembered. Pure: no I/O, no clock."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wattline.wire.columns import U8, U32, U64
@@ -13,7 +13,16 @@ from wattline.wire.frames import (
     MetadataProcesses,
 )
 
-from .cgroup_path import CgroupIdentity, identify
+from .cgroup_path import (
+    CgroupIdentity,
+    Claim,
+    Delegation,
+    apart,
+    claim,
+    identify,
+    identify_owned,
+    user_delegation,
+)
 
 # The dead are remembered as long as the slowest meter may still attribute to them.
 REMEMBERED_NS = 300 * 1_000_000_000
@@ -43,8 +52,12 @@ class _Process:
 
 @dataclass
 class Directory:
-    """Every cgroup and process that activity has named."""
+    """Every cgroup and process that activity has named.
 
+    `delegation_of` tells, for a path, below which cgroup of it the names are not root's.
+    """
+
+    delegation_of: Callable[[str], Delegation | None] = user_delegation
     _cgroups: dict[int, _Cgroup] = field(default_factory=dict)
     _processes: dict[ProcessKey, _Process] = field(default_factory=dict)
 
@@ -62,6 +75,10 @@ class Directory:
                 process.comm, process.asked = comm, False
             process.kernel = bool(flags & PROCESS_KERNEL_THREAD)
             process.seen_ns = activity.mono_ns
+        for cgroup_id in activity.cgroups.cgroup_id:
+            known = self._cgroups.get(cgroup_id)
+            if known is not None:
+                known.seen_ns = activity.mono_ns
         paths = dict(zip(activity.paths.cgroup_id, activity.paths.path, strict=True))
         new = {
             cgroup_id: paths[cgroup_id]
@@ -69,10 +86,6 @@ class Directory:
             if paths.get(cgroup_id) and not self.path(cgroup_id)
         }
         self.learn(new, new, activity.mono_ns)
-        for cgroup_id in activity.cgroups.cgroup_id:
-            known = self._cgroups.get(cgroup_id)
-            if known is not None:
-                known.seen_ns = activity.mono_ns
         self._forget(activity.mono_ns - REMEMBERED_NS)
 
     def path(self, cgroup_id: int) -> str:
@@ -91,15 +104,43 @@ class Directory:
 
     def learn(self, wanted: Iterable[int], paths: Mapping[int, str], now_ns: int) -> None:
         """Take the result of a search; what it did not find is known to be unknown (an empty path)."""
+        claimed = set()
         for cgroup_id in wanted:
             path = paths.get(cgroup_id, "")
-            self._cgroups[cgroup_id] = _Cgroup(path, identify(path), now_ns, now_ns)
+            identity = identify(path)
+            if identity != _NOTHING:
+                identity = identify_owned(path, self.delegation_of(path))
+            self._cgroups[cgroup_id] = _Cgroup(path, identity, now_ns, now_ns)
+            claimed.add(identity.container_id)
+        self._settle(claimed - {""}, now_ns)
+
+    def _settle(self, container_ids: set[str], now_ns: int) -> None:
+        """Leave each id to one cgroup and those below it; show others that claim it, and exist, apart.
+
+        The one that is not in another container, and then the older one: cgroup ids grow.
+        """
+        claims: dict[str, dict[Claim, list[int]]] = {}
+        for cgroup_id, cgroup in sorted(self._cgroups.items()) if container_ids else ():
+            if cgroup.identity.container_id in container_ids and cgroup.seen_ns == now_ns:
+                claimed = claim(cgroup.path)
+                assert claimed is not None  # it has a container
+                claims.setdefault(cgroup.identity.container_id, {}).setdefault(claimed, []).append(cgroup_id)
+        for claimants in claims.values():
+            for claimed in sorted(claimants, key=lambda one: (one.is_nested, claimants[one][0]))[1:]:
+                for cgroup_id in claimants[claimed]:
+                    cgroup = self._cgroups[cgroup_id]
+                    cgroup.identity = apart(cgroup.identity)
 
     def container_ids(self, runtimes: Collection[str]) -> set[str]:
         """Every container of these runtimes that a cgroup or a process is in."""
         identities = [cgroup.identity for cgroup in self._cgroups.values()]
         identities += [process.identity for process in self._processes.values() if process.identity]
-        return {identity.container_id for identity in identities if identity.runtime in runtimes}
+        # An engine knows ids without an owner: it is root's.
+        return {
+            identity.container_id
+            for identity in identities
+            if identity.runtime in runtimes and "@" not in identity.container_id
+        }
 
     def tells_cgroups_apart(self) -> bool:
         """Whether any cgroup besides the root has a path."""

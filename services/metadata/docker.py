@@ -20,8 +20,12 @@ import msgspec
 from wattline.errors import Retry
 
 _ANSWER_MAX_BYTES = 4_000_000  # a container takes some 2 kB, its labels included
+# Bounds what an answer can take in memory, where a name of 2 bytes takes 60. Elements are counted by their
+# commas; the description of a container has some 50, and those within its labels.
+_ELEMENTS_MAX, _ELEMENTS_PER_CONTAINER_MAX = 4000, 1000
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 _OK = b"200"
+_HEAD_END = b"\r\n\r\n"
 _NOBODY = "0" * 64  # asked for, it brings no container's description, which may be anything
 
 
@@ -64,30 +68,37 @@ class DockerSocket:
         """
         filters = quote(json.dumps({"id": list(container_ids) or [_NOBODY]}, separators=(",", ":")))
         body = self._get(f"/containers/json?all=1&filters={filters}", deadline_s)
+        elements_max = _ELEMENTS_MAX + _ELEMENTS_PER_CONTAINER_MAX * len(container_ids)
+        if body.count(b",") > elements_max:
+            raise BadAnswerError(
+                f"{self._path}: expected a description of {len(container_ids)} containers, got an answer of "
+                f"more than {elements_max} elements"
+            )
         try:
             found = msgspec.json.decode(body, type=list[_Container] | None) or []
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise BadAnswerError(
-                f"{self._path}: expected Docker's list of containers, got {body[:100]!r}: {error!s:.200}"
+                f"{self._path}: expected Docker's list of containers, "
+                f"got {bytes(body[:100])!r}: {error!s:.200}"
             ) from error
         return {one.container_id: _own(one.names or []) for one in found}
 
-    def _get(self, target: str, deadline_s: float) -> bytes:
+    def _get(self, target: str, deadline_s: float) -> bytearray:
         try:
             answer = self._exchange(
                 f"GET {target} HTTP/1.0\r\nHost: docker\r\n\r\n".encode("ascii"), deadline_s
             )
         except OSError as error:
             raise Retry(self._explain(error)) from error
-        head, _, body = answer.partition(b"\r\n\r\n")
-        status = _STATUS.match(head)
+        status = _STATUS.match(answer)
         if status is None or status[1] != _OK:
             raise Retry(
-                f"{self._path}: expected Docker's API to answer with status 200, got {answer[:200]!r}"
+                f"{self._path}: expected Docker's API to answer with status 200, got {bytes(answer[:200])!r}"
             )
-        return body
+        del answer[: answer.find(_HEAD_END) + len(_HEAD_END) if _HEAD_END in answer else len(answer)]
+        return answer
 
-    def _exchange(self, request: bytes, deadline_s: float) -> bytes:
+    def _exchange(self, request: bytes, deadline_s: float) -> bytearray:
         answer = bytearray()
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_left_s(deadline_s))
@@ -100,7 +111,7 @@ class DockerSocket:
                         f"{self._path}: expected at most {_ANSWER_MAX_BYTES} bytes in an answer, got more"
                     )
                 connection.settimeout(_left_s(deadline_s))
-        return bytes(answer)
+        return answer
 
     def _explain(self, error: OSError) -> str:
         uid = os.geteuid()

@@ -4,12 +4,13 @@
 import time
 from pathlib import Path
 
-from wattline.cgroup2 import find_mount, walk
+from wattline.cgroup2 import find_mount, is_whole, walk
 from wattline.errors import Retry
-from wattline.service import Runtime
+from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 
-from . import procfs
+from . import cgroup_owner, procfs
+from .cgroup_path import CgroupIdentity, Delegation, identify_owned, user_delegation
 from .container_names import ContainerNames
 from .directory import Directory
 from .docker import BadAnswerError, DockerSocket
@@ -23,8 +24,8 @@ _NAMING_S = 0.5  # how long an answer may be held up by them; energy waits for i
 # Processes asked for their cgroups per frame; the others wait for the next. One takes some 30 µs.
 _ASKED_MAX = 2000
 _BY_PROCESS = (
-    "containers are told by their processes, from /proc/PID/cgroup: what lived shorter than a tick counts "
-    "as system_processes, and so does time of processes that are no longer listed"
+    "containers are found by their processes, in /proc/PID/cgroup: a process that lived shorter than a tick "
+    "counts as system_processes, as does the time of processes no longer listed (docs/install.md)"
 )
 
 
@@ -34,7 +35,8 @@ class MetadataStage:
     def __init__(self, settings: MetadataSettings, runtime: Runtime) -> None:
         self._settings = settings
         self._runtime = runtime
-        self._directory = Directory()
+        self._directory = Directory(self._delegation)
+        self._whole_mount: Path | None = None
         self._names = ContainerNames()
         self._docker = DockerSocket(settings.docker_socket) if settings.docker_socket else None
         self._name_containers(time.monotonic_ns(), say_hello=True)
@@ -46,6 +48,8 @@ class MetadataStage:
         """Learn who is new in this activity, and say who everybody is."""
         if not isinstance(frame, Activity):
             return
+        mount = self._mount()
+        self._whole_mount = mount if mount is not None and is_whole(mount) else None
         self._directory.see(frame)
         self._look_for_cgroups(frame)
         source = self._source()
@@ -53,6 +57,7 @@ class MetadataStage:
         self._name_containers(frame.mono_ns)
         self._covers = (frame.epoch, frame.mono_ns)
         self._publish(source)
+        self._runtime.mark_useful()
 
     def on_tick(self, now_ns: int) -> None:
         """A sign of life when there is no activity."""
@@ -79,7 +84,7 @@ class MetadataStage:
             if text is None:
                 self._directory.answer(key, None)
                 continue
-            identity = container_of(text)
+            identity = container_of(text, _of_cgroup1)
             self._directory.answer(key, identity)
             if identity.container_id and not cgroup2_tells(text):
                 self._say_by_process("containers_by_process", _BY_PROCESS)
@@ -110,6 +115,10 @@ class MetadataStage:
         except Retry as error:
             self._names.fail(wanted, str(error), now_mono_ns)
             self._runtime.count("docker_unreachable", error)
+
+    def _delegation(self, path: str) -> Delegation | None:
+        found = cgroup_owner.delegation(self._whole_mount, path) if self._whole_mount is not None else None
+        return found or user_delegation(path)
 
     def _mount(self) -> Path | None:
         if self._settings.path_cgroup:
@@ -149,3 +158,8 @@ class MetadataStage:
             containers=self._names.table(),
             sources=[source, *self._names_source()],
         )
+
+
+def _of_cgroup1(path: str) -> CgroupIdentity:
+    """Owners of v1's directories are not looked up: only what systemd gave to a user is told apart."""
+    return identify_owned(path, user_delegation(path))

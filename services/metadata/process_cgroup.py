@@ -5,7 +5,7 @@ For hosts where cgroup v1 hierarchies know containers that cgroup2 doesn't (man 
 line HIERARCHY:CONTROLLERS:PATH for each hierarchy in use, 0::PATH being cgroup2's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .cgroup_path import CgroupIdentity, identify
@@ -21,12 +21,13 @@ def uses_cgroup1(text: str) -> bool:
     return any(hierarchy != _CGROUP2 for hierarchy, _controllers, _path in _lines(text))
 
 
-def container_of(text: str) -> CgroupIdentity:
+def container_of(text: str, identify_path: Callable[[str], CgroupIdentity] = identify) -> CgroupIdentity:
     """The container and the virtual machine that a /proc/PID/cgroup tells; empty if it tells none.
 
-    Each by itself: a hierarchy may know one of them only.
+    Each by itself: a hierarchy may know one of them only. `identify_path` tells what one path shows.
     """
-    found = [identify(path) for _hierarchy, _controllers, path in sorted(_lines(text), key=_rank)]
+    paths = [path for _hierarchy, _controllers, path in sorted(_lines(text), key=_rank)]
+    found = [identify_path(path) for path in paths]
     container = next((one for one in found if one.container_id), CgroupIdentity())
     return replace(container, vm_id=next((one.vm_id for one in found if one.vm_id), ""))
 

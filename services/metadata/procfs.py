@@ -15,7 +15,7 @@ def own_cgroups(procfs: Path) -> str:
 
 
 def cgroups_of(procfs: Path, pid: int, start_ticks: int) -> str | None:
-    """/proc/PID/cgroup of a process; None if it is gone, or hidden, or its pid is another's by now.
+    """/proc/PID/cgroup of a process; None if it is gone, hidden, unreadable, or its pid is another's by now.
 
     The start is read afterwards, so that both are of one process. ±1 tick is the same.
     """
@@ -24,6 +24,8 @@ def cgroups_of(procfs: Path, pid: int, start_ticks: int) -> str | None:
         stat = _read(procfs / str(pid) / "stat")
         started = int(stat.rpartition(")")[2].split()[_START_FIELD])
     except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    except (ValueError, IndexError):  # no stat of a process: never take that for this one's
         return None
     return text if abs(started - start_ticks) <= 1 else None
 

@@ -16,12 +16,17 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
         default=Path("/proc"), name="path.procfs"
     )
     path_cgroup: Annotated[
-        str, meaning("where the host's cgroup2 hierarchy is mounted; default: as the kernel lists it")
+        str,
+        meaning(
+            "where the host's cgroup2 hierarchy is mounted; default: as the kernel lists it",
+            expected="a path",
+        ),
     ] = field(default="", name="path.cgroup")
     docker_socket: Annotated[
         str,
         meaning(
             "socket at which a Docker Engine is asked what its containers are called, nothing else; but who "
-            "may open it may do anything to the host; default: nobody is asked"
+            "may open it may do anything to the host; default: no engine is asked",
+            expected="a path",
         ),
     ] = field(default="", name="docker-socket")

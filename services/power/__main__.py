@@ -1,12 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m services.power."""
+"""Entry point of the service: `wattline power`."""
 
 import sys
 
+from wattline.confine.limits import Limits
 from wattline.service import main
 
 from .loop import PowerStage
 from .settings import PowerSettings
+from .sources import capabilities
 
 # Ticks with the probe, so that a meter's reading lies close to the probe's sample.
-sys.exit(main("power", PowerSettings, PowerStage, topics=("activity",)))
+sys.exit(
+    main(
+        "power",
+        PowerSettings,
+        PowerStage,
+        topics=("activity",),
+        limits=Limits(capabilities=capabilities),
+    )
+)

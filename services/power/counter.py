@@ -7,12 +7,9 @@ neither has a gap.
 
 from dataclasses import dataclass
 
-_UW_NS_PER_UJ = 1_000_000_000  # µW × ns = 10⁻¹⁵ J, a thousand-millionth of a µJ
+from wattline.zone_power import energy_max_uj
 
-# Meters renew their registers about once a millisecond (Intel SDM volume 3B, "RAPL Interfaces"), so a short
-# stretch may hold the energy of one renewal more. Ten times that, for slower zones and for a reader that was
-# interrupted between the clock and the meter.
-RENEWAL_NS_MAX = 10_000_000
+_UW_NS_PER_UJ = 1_000_000_000  # µW × ns = 10⁻¹⁵ J, a thousand-millionth of a µJ
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +61,13 @@ class Wrap:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Energy flowed that these readings can't tell. Go on from the new one."""
+    """Energy flowed that these readings can't tell. Go on from the new one.
+
+    `is_pause`: only because they are too far apart.
+    """
 
     reason: str
+    is_pause: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +88,27 @@ def step(previous: Reading | None, current: Reading, limits: Limits) -> Step:
     Source: Documentation/power/powercap/powercap.rst, Linux 6.1 (energy_uj, max_energy_range_uj).
     """
     if not _in_range(current, limits):
-        return Refused(f"expected at most its range of {limits.range_uj} µJ")
+        return Refused(f"expected a counter of at most {limits.range_uj} µJ, its range")
     return First() if previous is None else _advance(previous, current, limits)
 
 
 def _advance(previous: Reading, current: Reading, limits: Limits) -> Step:
     elapsed_ns = current.mono_ns - previous.mono_ns
     if elapsed_ns <= 0:
-        return Refused("expected a later time than that of the reading before")
+        return Refused("expected a later time than the previous reading's")
     if limits.range_uj and elapsed_ns >= limits.pause_max_ns:
         return Gap(
             f"no reading for {limits.pause_max_ns / 1e9:.0f} s or longer, so the counter may have wrapped "
-            "more than once: read more often (--interval-s), or restart faster"
+            "more than once: set a shorter --interval-s",
+            is_pause=True,
         )
     fell = current.raw_uj < previous.raw_uj
     if fell and not limits.range_uj:
-        return Gap("a counter without a range fell: it was set back")
+        return Gap("a counter without a range was set back: its energy since the last reading is not counted")
     energy_uj = current.raw_uj - previous.raw_uj + (limits.range_uj if fell else 0)
-    if energy_uj * _UW_NS_PER_UJ > limits.power_max_uw * (elapsed_ns + RENEWAL_NS_MAX):
+    if energy_uj > energy_max_uj(limits.power_max_uw, elapsed_ns):
         return Refused(
-            f"expected a mean power of at most {limits.power_max_uw // 1_000_000} W since the last"
+            f"expected at most {limits.power_max_uw // 1_000_000} W on average since the previous reading"
         )
     return Wrap(energy_uj) if fell else Advance(energy_uj)
 
@@ -147,7 +149,7 @@ class Account:
         if self._suspect is not None and isinstance(
             step(self._suspect, reading, self.limits), Advance | Wrap
         ):
-            return Gap("the counter jumped and goes on from there: it was set back")
+            return Gap("the counter was set back: its energy since the last reading is not counted")
         return step(self.last, reading, self.limits)
 
 

@@ -3,7 +3,7 @@
 
 import time
 
-from wattline.service import Runtime
+from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Power
 
 from .settings import PowerSettings
@@ -27,6 +27,7 @@ class PowerStage:
         self._source, self._passed_over = choice.source, choice.passed_over
         self._epoch = former.epoch if self._source.resumed else begun_ns
         self._has_followed = False  # since the last tick
+        self._newest_ns = 0  # of any zone's readings
         self._log_start()
 
     def on_frame(self, frame: AnyFrame) -> None:
@@ -52,8 +53,15 @@ class PowerStage:
             zones=table(readings.rows),
             sources=[*self._passed_over, readings.state],
         )
+        newest_ns = max((row.mono_ns for row in readings.rows), default=0)
+        if newest_ns > self._newest_ns:
+            self._newest_ns = newest_ns
+            self._runtime.mark_useful()
         for note in readings.notes:
-            self._runtime.count(note.event, note.cause, **note.fields)
+            if note.is_planned:
+                self._runtime.log.info(note.event, cause=note.cause, **note.fields)
+            else:
+                self._runtime.count(note.event, note.cause, **note.fields)
 
     def close(self) -> None:
         """Close the meter."""
@@ -68,6 +76,7 @@ class PowerStage:
             epoch=self._epoch,
             resumed=self._source.resumed,
         )
-        passed_over = {state.name: state.reason for state in self._passed_over}
+        for state in self._passed_over:
+            log.info("source_not_used", source=state.name, cause=state.reason)
         for note in self._source.notes:
-            log.warning(note.event, cause=note.cause, **note.fields, **passed_over)
+            log.warning(note.event, cause=note.cause, **note.fields)

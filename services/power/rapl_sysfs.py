@@ -8,21 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattline.wire.frames import Activity, SourceState
+from wattline.zone_power import power_max_uw
 
 from .counter import Account, Gap, Limits, Reading, Refused, resume
 from .rapl_zones import SOURCE, RaplZone, find_zones
 from .settings import PowerSettings
-from .source import Former, Note, Readings, Source, ZoneEnergy
+from .source import Former, Note, Readings, Source, ZoneEnergy, utc
 
-# The most power a zone can plausibly draw, at least twice what the largest are rated. It bounds which
-# readings are believed and, with the counter's range, how long a pause can be bridged.
-POWER_MAX_W = {
-    "package": 1000,  # one socket: 500 W (Intel Xeon 6980P, AMD EPYC 9965 datasheets)
-    "core": 1000,  # within package
-    "uncore": 1000,  # within package; holds a graphics unit
-    "dram": 500,  # one socket's: 24 DDR5 modules of 10 W
-    "psys": 4000,  # a computer: two power supplies of 1 kW
-}
 _READ_BYTES = 64  # a 64-bit counter has at most 20 digits
 
 Attempt = Reading | str  # a reading, or why there is none
@@ -44,7 +36,7 @@ def open_source(settings: PowerSettings, former: Former) -> Source | SourceState
             opened.append((meter, attempt))
     if len(failures) == len(zones):
         return SourceState(name=SOURCE, up=False, reason=_why_none(powercap, [*failures, *passed_over]))
-    return RaplSysfs(opened, former, [Note("zone_passed_over", reason) for reason in passed_over + failures])
+    return RaplSysfs(opened, former, [Note("zone_skipped", reason) for reason in passed_over + failures])
 
 
 class ZoneMeter:
@@ -52,7 +44,7 @@ class ZoneMeter:
 
     def __init__(self, found: RaplZone) -> None:
         self.zone = found.zone
-        self.account = Account(Limits(found.range_uj, POWER_MAX_W[found.zone.name] * 1_000_000))
+        self.account = Account(Limits(found.range_uj, power_max_uw(found.zone.name, is_measured=True)))
         self._path = found.directory / "energy_uj"
         self._descriptor: int | None = None
 
@@ -94,9 +86,12 @@ class RaplSysfs:
         self.resumed = former.resumable(self.zones)
         self._unsaid: list[Note] = []
         for meter, attempt in opened:
+            stopped = ""
             if self.resumed:
-                meter.account = _resume(meter.account.limits, former.rows[meter.zone])
-            _row, note = account_for(meter, attempt)
+                last = former.rows[meter.zone]
+                meter.account = _resume(meter.account.limits, last)
+                stopped = utc(last.mono_ns + former.unix_minus_mono_ns)
+            _row, note = account_for(meter, attempt, stopped)
             self._unsaid += [note] if note else []
 
     def on_activity(self, activity: Activity) -> None:
@@ -131,8 +126,13 @@ def parse_uj(data: bytes) -> int:
     return int(text)
 
 
-def account_for(meter: ZoneMeter, attempt: Attempt) -> tuple[ZoneEnergy | None, Note | None]:
-    """The zone's row after an attempt to read it (none without a reading to believe), and what to say."""
+def account_for(
+    meter: ZoneMeter, attempt: Attempt, stopped: str = ""
+) -> tuple[ZoneEnergy | None, Note | None]:
+    """The zone's row after an attempt to read it (none without a valid reading), and what to log.
+
+    `stopped`: when the service stopped, if this is the first reading after that.
+    """
     if isinstance(attempt, str):
         return None, Note("unreadable", attempt)
     account = meter.account
@@ -140,7 +140,7 @@ def account_for(meter: ZoneMeter, attempt: Attempt) -> tuple[ZoneEnergy | None, 
     result = account.take(attempt)
     if isinstance(result, Refused):
         figures = {"raw_uj": attempt.raw_uj, "last_raw_uj": last.raw_uj if last else None}
-        return None, Note("refused", f"{meter.zone}: a reading that can't be: {result.reason}", figures)
+        return None, Note("refused", f"{meter.zone}: reading rejected: {result.reason}", figures)
     row = ZoneEnergy(
         zone=meter.zone,
         mono_ns=attempt.mono_ns,
@@ -149,7 +149,18 @@ def account_for(meter: ZoneMeter, attempt: Attempt) -> tuple[ZoneEnergy | None, 
         raw_range=account.limits.range_uj,
         gaps=account.gaps,
     )
-    return row, Note("gap", f"{meter.zone}: {result.reason}") if isinstance(result, Gap) else None
+    return row, _gap_note(meter, result, stopped) if isinstance(result, Gap) else None
+
+
+def _gap_note(meter: ZoneMeter, gap: Gap, stopped: str) -> Note:
+    if not (stopped and gap.is_pause):
+        return Note("gap", f"{meter.zone}: {gap.reason}")
+    return Note(
+        "gap",
+        f"{meter.zone}: energy between the stop at {stopped} and this start is not counted, since after "
+        f"{meter.account.limits.pause_max_ns / 1e9:.0f} s its counter may have wrapped more than once",
+        is_planned=True,
+    )
 
 
 def _resume(limits: Limits, row: ZoneEnergy) -> Account:

@@ -18,6 +18,7 @@ _DIRECTORY = re.compile(r"intel-rapl(:\d+)+")
 _PACKAGE = re.compile(r"package-(\d+(?:-die-\d+)?)")
 _PSYS = re.compile(r"psys(-\d+)?")
 _SUBZONES = ("core", "uncore", "dram")
+_RANGE_UJ_MAX = 2**63 - 1  # the kernel's own type is u64; a frame's column and the books hold as much
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,21 @@ def find_zones(powercap: Path) -> tuple[list[RaplZone], list[str]]:
         try:
             zone = zone_of(_text(directory / "name"), _text(top / "name"))
             range_uj = int(_text(directory / "max_energy_range_uj"))
-        except (OSError, ValueError) as error:
-            passed_over.append(f"{directory}: {error}")
+        except OSError as error:
+            passed_over.append(f"{error.filename}: {error.strerror}")
+            continue
+        except ValueError:  # neither text nor a number
+            passed_over.append(f"{directory}: expected a name, and a number in max_energy_range_uj")
             continue
         if zone is None:
             passed_over.append(f"{directory}: unknown zone name {_text(directory / 'name')!r:.80}")
         elif zone in found:
             passed_over.append(f"{directory}: {zone} is already shown by {found[zone].directory}")
-        elif range_uj <= 0:
-            passed_over.append(f"{directory}/max_energy_range_uj: expected a range above 0, got {range_uj}")
+        elif not 0 < range_uj <= _RANGE_UJ_MAX:
+            passed_over.append(
+                f"{directory}/max_energy_range_uj: expected a range from 1 to {_RANGE_UJ_MAX}, "
+                f"got {range_uj!s:.40}"
+            )
         else:
             found[zone] = RaplZone(zone, directory, range_uj)
     return list(found.values()), passed_over

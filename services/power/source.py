@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a source of energy readings is, and what passes between it and the loop. Pure."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from wattline.wire.columns import U32, U64
 from wattline.wire.frames import Activity, Power, PowerZones, SourceState
+
+# No meter gets there by counting: 2⁶² µJ last a node of 1 kW for 146 years. From beyond, a counter would soon
+# no longer fit into its column, and no frame could be published any more.
+_ENERGY_UJ_MAX, _GAPS_MAX = 2**62, 2**31
 
 MEASURED = "measured"
 ESTIMATED = "estimated"
@@ -42,11 +47,15 @@ class ZoneEnergy:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something to be said: an event name, a cause that stays the same while it lasts, and its figures."""
+    """A log event: name, stable cause (used to suppress repeats), fields.
+
+    `is_planned`: it follows from a stop and a start that somebody wanted, so it is no error.
+    """
 
     event: str
     cause: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+    is_planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +102,17 @@ class Former:
 
     epoch: int = 0
     rows: Mapping[Zone, ZoneEnergy] = field(default_factory=dict)
+    unix_minus_mono_ns: int = 0
 
     @classmethod
     def of(cls, frame: Power | None) -> Self:
-        """From the last frame, if there is one."""
-        return cls() if frame is None else cls(frame.epoch, {row.zone: row for row in rows_of(frame.zones)})
+        """From the last frame, if there is one that leaves room to count on."""
+        if frame is None:
+            return cls()
+        rows = {row.zone: row for row in rows_of(frame.zones)}
+        if any(row.energy_uj > _ENERGY_UJ_MAX or row.gaps > _GAPS_MAX for row in rows.values()):
+            return cls()
+        return cls(frame.epoch, rows, frame.unix_ns - frame.mono_ns)
 
     def resumable(self, zones: Sequence[Zone]) -> bool:
         """Whether each of these zones has a row to go on from.
@@ -106,6 +121,11 @@ class Former:
         have been counted before, and would go backwards under the old one.
         """
         return bool(zones) and all(zone in self.rows for zone in zones)
+
+
+def utc(unix_ns: int) -> str:
+    """The time of day, to the second, as log lines have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_ns // 1_000_000_000))
 
 
 def table(rows: Sequence[ZoneEnergy]) -> PowerZones:

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All sources, in the order in which they are tried: the first that works is used for the whole run."""
+"""All sources, in the order in which they are tried, and what each needs.
+
+The first that works is used for the whole run.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from wattline.errors import Fatal
 from wattline.wire.frames import SourceState
@@ -13,10 +17,25 @@ from .source import Former, Source
 
 Open = Callable[[PowerSettings, Former], Source | SourceState]
 
-SOURCES: tuple[Open, ...] = (
-    rapl_sysfs.open_source,  # measures package, core, uncore, dram, psys
-    estimator.open_source,  # estimates package, dram, platform from CPU time; needs no meter
+
+class Entry(NamedTuple):
+    """A source, and the capabilities without which it can't read its meter as an ordinary user."""
+
+    open: Open
+    capabilities: tuple[str, ...]
+
+
+SOURCES = (
+    # Measures package, core, uncore, dram, psys. Only root may read energy_uj since Linux 5.10.
+    Entry(rapl_sysfs.open_source, ("CAP_DAC_READ_SEARCH",)),
+    # Estimates package, dram, platform from CPU time; needs no meter.
+    Entry(estimator.open_source, ()),
 )
+
+
+def capabilities(_settings: PowerSettings) -> list[str]:
+    """What the service keeps: the needs of every source that it may use."""
+    return sorted({name for entry in SOURCES for name in entry.capabilities})
 
 
 @dataclass(frozen=True)
@@ -30,8 +49,8 @@ class Choice:
 def choose(settings: PowerSettings, former: Former) -> Choice:
     """Open the first source that works."""
     passed_over: list[SourceState] = []
-    for open_source in SOURCES:
-        opened = open_source(settings, former)
+    for entry in SOURCES:
+        opened = entry.open(settings, former)
         if not isinstance(opened, SourceState):
             return Choice(opened, tuple(passed_over))
         passed_over.append(opened)

@@ -6,3 +6,7 @@ from wattline.errors import Fatal
 
 class Unavailable(Fatal):
     """eBPF can't be had here, as this machine or these privileges are; the message says why, and the cure."""
+
+
+class Detached(Fatal):
+    """The loaded program no longer runs: its pins were removed or their file system was unmounted."""

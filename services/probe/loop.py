@@ -4,22 +4,27 @@
 import time
 from functools import partial
 
-from wattline.service import Runtime
+from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, AnyFrame, SourceState
 
 from .backend import Sample
 from .choose import choose_backend
 from .ebpf.reader import SOURCE
+from .errors import Detached
 from .settings import ProbeSettings
 
 # What is lost, why, and how to cure it, by the names in Sample.losses.
-_NO_ROOM = "a table in the kernel has no room: raise"
+_FULL = "a table in the kernel is full: raise"
 _CAUSES = {
-    "births": f"{_NO_ROOM} --probe.process-rows; a process without a name, its time is on its cgroup's row",
-    "process_updates": f"{_NO_ROOM} --probe.process-rows; time without a process, on its cgroup's row",
-    "cgroup_updates": f"{_NO_ROOM} --probe.cgroup-rows; time without a cgroup, in the CPU's lost time",
-    "cgroup_paths": f"{_NO_ROOM} --probe.cgroup-rows; a cgroup without a path",
+    "births": f"{_FULL} --probe.process-rows; a process has no name, its time is in its cgroup's row",
+    "process_updates": f"{_FULL} --probe.process-rows; a process has no row, its time is in its cgroup's row",
+    "cgroup_updates": f"{_FULL} --probe.cgroup-rows; a cgroup has no row, its energy is unattributed",
+    "cgroup_paths": f"{_FULL} --probe.cgroup-rows; a cgroup has no path",
 }
+
+
+# The fields of a frame that tell what was counted.
+_CONTENT = ("source", "skew_ns", "cpus", "cgroups", "processes", "paths", "counters", "losses")
 
 
 class ProbeStage:
@@ -30,6 +35,7 @@ class ProbeStage:
         self._runtime = runtime
         self._losses: dict[str, int] = {}
         self._not_taken: list[SourceState] = []
+        self._is_detached = False
         self._backend, self._not_taken = choose_backend(settings, runtime, partial(self._publish, SOURCE))
 
     def on_frame(self, frame: AnyFrame) -> None:
@@ -37,15 +43,41 @@ class ProbeStage:
 
     def on_tick(self, now_ns: int) -> None:
         """Sample, publish, and let go of those who ended long ago."""
-        self._publish(self._backend.source, self._backend.epoch, self._backend.sample())
+        try:
+            sample = self._backend.sample()
+        except Detached as error:
+            self._is_detached = True
+            self._publish_down(str(error))
+            raise
+        self._publish(self._backend.source, self._backend.epoch, sample)
+        self._runtime.mark_useful()
         self._backend.retire(now_ns - round(self._settings.probe_ended_s * 1e9))
 
     def close(self) -> None:
         """Say the last word; then stop counting, unless it is kept up for the next probe."""
         try:
-            self.on_tick(time.monotonic_ns())
+            if not self._is_detached:
+                self.on_tick(time.monotonic_ns())
         finally:
             self._backend.close(keep=self._settings.probe_keep)
+
+    def _publish_down(self, reason: str) -> None:
+        """Repeat the last frame's counters, a nanosecond later, with the source reported as down.
+
+        What was counted since then went to the wrong tasks and is dropped.
+        """
+        last = self._runtime.previous()
+        if not isinstance(last, Activity):
+            return
+        down = SourceState(name=self._backend.source, up=False, reason=reason)
+        others = [state for state in last.sources if state.name != down.name]
+        self._runtime.publish(
+            Activity,
+            epoch=last.epoch,
+            mono_ns=last.mono_ns + 1,
+            sources=[down, *others],
+            **{name: getattr(last, name) for name in _CONTENT},
+        )
 
     def _publish(self, source: str, epoch: int, sample: Sample) -> None:
         self._runtime.publish(

@@ -8,6 +8,10 @@ from msgspec import field
 
 from wattline.settings import CommonSettings, meaning
 
+from .ebpf.layout import COUNTERS_MAX
+from .ebpf.perf_events import COUNTERS
+from .parse import parse_counters, parse_undisturbed_cpus
+
 
 class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
     """What every process and cgroup on this node did, from the kernel's own context switches (eBPF)."""
@@ -17,7 +21,7 @@ class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
         meaning(
             "where activity comes from: ebpf, procfs (coarser, from /proc), or auto: "
             "ebpf where it can be had",
-            pattern="^(auto|ebpf|procfs)$",
+            choices=("auto", "ebpf", "procfs"),
         ),
     ] = field(default="auto", name="probe.backend")
     probe_pin_path: Annotated[
@@ -45,20 +49,30 @@ class ProbeSettings(CommonSettings, kw_only=True, frozen=True):
         ),
     ] = field(default=8192, name="probe.cgroup-rows")
     probe_ended_s: Annotated[
-        float, meaning("how long the row of an ended process or removed cgroup is still published", "s", ge=0)
+        float,
+        meaning(
+            "how long the row of an ended process or removed cgroup is still published",
+            "s",
+            ge=0,
+            le=31_536_000,
+        ),
     ] = field(default=60.0, name="probe.ended-s")
     probe_counters: Annotated[
         str,
         meaning(
             "hardware counters to keep per process, of cycles, instructions, cache_misses, ref_cycles, "
-            "cpu_clock, task_clock; those that the machine has not got are left out"
+            "cpu_clock, task_clock; those that the machine has not got are left out",
+            expected=f"at most {COUNTERS_MAX} different names out of {', '.join(COUNTERS)}",
+            check=parse_counters,
         ),
     ] = field(default="cycles,instructions,cache_misses,ref_cycles", name="probe.counters")
     probe_undisturbed_cpus: Annotated[
         str,
         meaning(
             "the CPUs never interrupted for a sample, as a list like 2-5,8, or isolated for those that the "
-            "kernel keeps so (nohz_full, isolcpus); what runs there is charged when it leaves its CPU"
+            "kernel keeps so (nohz_full, isolcpus); what runs there is charged when it leaves its CPU",
+            expected="isolated or a list of CPUs, e.g. 2-5,8",
+            check=parse_undisturbed_cpus,
         ),
     ] = field(default="", name="probe.undisturbed-cpus")
     path_sysfs: Annotated[Path, meaning("where the host's sysfs is mounted")] = field(

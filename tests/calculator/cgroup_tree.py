@@ -95,7 +95,7 @@ class CgroupTree:
         listed = sorted({row[0] for row in rows})
         processes = sorted(self.processes.items())
         return Activity(
-            **header(self.seq, self.now_ns, EPOCH_NS),
+            **header("probe", self.seq, self.now_ns, EPOCH_NS),
             source="ebpf",
             skew_ns=0,
             cpus=Cpus(

@@ -145,7 +145,7 @@ class Paper:
         cpus = self.sockets * self.cpus_per_socket
         ids = sorted(self.parents)
         return Activity(
-            **header(self.seq, self.now_ns, self.probe_epoch),
+            **header("probe", self.seq, self.now_ns, self.probe_epoch),
             source="ebpf",
             skew_ns=1000,
             counters=list(COUNTERS) if self.counts else [],
@@ -203,7 +203,7 @@ class Paper:
         shown = [meter for meter in self.meters if meter.is_present]
         rows = len(shown)
         return Power(
-            **header(self.seq, read_ns or self.now_ns, self.power_epoch),
+            **header("power", self.seq, read_ns or self.now_ns, self.power_epoch),
             zones=PowerZones(
                 zone=[meter.zone for meter in shown],
                 index=[meter.index for meter in shown],
@@ -231,7 +231,7 @@ class Paper:
         ids = sorted(self.parents)
         told = [self.containers.get(cgroup_id, ("", "", "")) for cgroup_id in ids]
         return Metadata(
-            **header(self.seq, self.now_ns, 0),
+            **header("metadata", self.seq, self.now_ns, 0),
             covers_epoch=self.probe_epoch,
             covers_mono_ns=self.now_ns,
             cgroups=MetadataCgroups(

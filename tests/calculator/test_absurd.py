@@ -118,7 +118,7 @@ def test_gaps_that_begin_again_do_not_fall():
     assert shown == [5, 5, 7, 8, 2**32 - 1]  # one more for the energy between the two epochs
 
 
-def test_activity_of_a_former_epoch_is_passed_over():
+def test_activity_of_an_older_epoch_is_refused():
     """What a stale probe still says is not counted a second time."""
     absurd = Absurd()
     for _second in range(3):
@@ -127,7 +127,8 @@ def test_activity_of_a_former_epoch_is_passed_over():
     absurd.machine.run(S, {(PROCESS, 0): (0.5, 1, 1, 0)})
     stale = absurd.machine.activity()
     stale.epoch -= S
-    absurd.desk.state.take_activity(stale, absurd.desk.names)
+    with pytest.raises(ImpossibleError, match="older than"):
+        absurd.desk.state.take_activity(stale, absurd.desk.names)
     assert sum(absurd.desk.tables()["containers"].cpu_ns) == used_ns
 
 

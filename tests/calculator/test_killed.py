@@ -45,6 +45,7 @@ class Machine:
             log=SimpleNamespace(info=lambda *_a, **_k: None, error=pytest.fail),
             count=lambda *words, **_fields: pytest.fail(str(words)),
             publish=self.publish,
+            mark_useful=lambda: None,
         )
         return CalculatorStage(CalculatorSettings(), runtime)
 

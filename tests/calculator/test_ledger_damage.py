@@ -166,3 +166,37 @@ def test_an_older_versions_layout_is_set_aside_by_its_number(path):
     said = []
     assert recovered(path, said.append) is None
     assert f"its schema is 1, expected {LEDGER_SCHEMA}" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("rows", "cgroup_id"), ("rows", "start_ticks"), ("rows", "cpu_ns")]
+)
+def test_a_number_that_the_books_can_not_hold_is_set_aside(path, table, column):
+    """What the wire's type allows and ours doesn't is damage, never an error at each start."""
+    document = to_document(state_after(3), NODE, BOOT)
+    getattr(getattr(document, table), column)[0] = 2**64 - 1
+    writer = shared.SlotWriter(path)
+    writer.write(pack(document))
+    writer.close()
+    said = []
+    assert recovered(path, said.append) is None
+    assert "all totals begin again at 0" in said[0]
+    assert path.with_name("ledger.refused").exists()
+
+
+def test_more_gaps_than_a_column_holds_are_committed(path):
+    """Publishers may report as many in each of their epochs: the count stops there, the commits go on."""
+    world, state, rules = World(), State(7), Rules()
+    for _epoch in range(2):
+        world.run(1, {A: 0.3})
+        power = world.power()
+        power.zones.gaps[0] = 2**32 - 1
+        state.take_power(power, rules)
+        world.power_epoch = world.now_ns
+    world.run(1, {A: 0.3})
+    state.take_power(world.power(), rules)
+    ledger = LedgerFile(path, NODE, BOOT)
+    ledger.commit(state)
+    ledger.close()
+    (again,) = LedgerFile(path, NODE, BOOT).recover(pytest.fail).zones.zones.values()
+    assert again.gaps == 2**32 - 1

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+"""One zone's readings, and the energy taken from them."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.calculator.meter import Meter, energy_at
+from services.calculator.meter import Judgement, Meter, energy_at
+
+S = 1_000_000_000
+POWER_MAX_UW = 10**18  # no limit for what is tested here
 
 readings = st.lists(st.tuples(st.integers(1, 10**9), st.integers(0, 10**9)), min_size=1, max_size=400)
 
@@ -21,7 +26,8 @@ def test_however_it_is_taken_the_total_is_the_meters(steps, cuts):
     points = curve(steps)
     meter = Meter(epoch=1, watermark_ns=100)
     for time_ns, energy_uj in points:
-        assert meter.read(1, time_ns, energy_uj)
+        assert meter.judge(1, time_ns, energy_uj, POWER_MAX_UW) is Judgement.NEWER
+        meter.read(1, time_ns, energy_uj)
     end_ns = points[-1][0]
     times = sorted({100 + round((end_ns - 100) * cut) for cut in cuts} | {end_ns})
     taken = [meter.take_until(time_ns) for time_ns in times]
@@ -34,12 +40,22 @@ def test_between_readings_energy_is_linear_and_floored():
     assert energy_at([(0, 0), (10, 101)], 5) == 50
 
 
-def test_falling_and_stale_readings_are_refused():
-    """A cumulative energy that falls, and a time that doesn't advance, are no readings."""
-    meter = Meter(epoch=1, watermark_ns=0)
-    assert meter.read(1, 10, 100)
-    assert not meter.read(1, 20, 99)
-    assert not meter.read(1, 10, 100)
+def test_what_cannot_follow_is_impossible():
+    """Energy that falls or grows beyond the limit of power, and an older epoch; an old time is only late."""
+    meter = Meter(epoch=5, watermark_ns=0)
+    meter.read(5, 10, 100)
+
+    def judged(epoch, mono_ns, energy_uj, power_max_uw=POWER_MAX_UW):
+        return meter.judge(epoch, mono_ns, energy_uj, power_max_uw)
+
+    assert judged(5, 20, 99) is Judgement.IMPOSSIBLE
+    assert judged(5, 10, 100) is judged(5, 9, 0) is judged(4, 10, 0) is Judgement.LATE
+    assert judged(4, 20, 100) is Judgement.IMPOSSIBLE
+    limit_uw = 1_000_000_000  # and 10 ms for the renewal of the meter
+    assert judged(5, 10 + S, 100 + 1_010_000_000, limit_uw) is Judgement.NEWER
+    assert judged(5, 10 + S, 100 + 1_010_000_001, limit_uw) is Judgement.IMPOSSIBLE
+    assert judged(S, 2 * S, 1_010_000_000, limit_uw) is Judgement.NEWER
+    assert judged(S, 2 * S, 1_010_000_001, limit_uw) is Judgement.IMPOSSIBLE
 
 
 def test_a_new_epoch_counts_from_its_beginning():
@@ -47,9 +63,28 @@ def test_a_new_epoch_counts_from_its_beginning():
     meter = Meter(epoch=1, watermark_ns=0)
     meter.read(1, 10, 100)
     meter.take_until(10)
-    assert meter.read(50, 60, 7)
+    meter.read(50, 60, 7)
     assert (meter.watermark_ns, meter.gaps) == (50, 1)
     assert meter.take_until(60) == 7
+
+
+def test_a_new_epoch_covers_no_time_twice():
+    """Of one that is said to have begun before the watermark, only the part after it is taken."""
+    meter = Meter(epoch=1, watermark_ns=0)
+    meter.read(1, 100, 100)
+    meter.take_until(100)
+    meter.read(60, 140, 80)
+    assert meter.take_until(140) == 40
+
+
+def test_a_contradicted_meter_goes_on_without_the_time_between():
+    """Nothing is booked for the time in which it isn't known what was true."""
+    meter = Meter(epoch=5, watermark_ns=0)
+    meter.read(5, 10, 1000)
+    meter.begin_at(4, 20, 70)
+    meter.read(4, 30, 77)
+    assert (meter.watermark_ns, meter.gaps) == (20, 1)
+    assert meter.take_until(30) == 7
 
 
 def test_doubt_is_what_lies_between_two_readings():

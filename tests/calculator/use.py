@@ -59,9 +59,10 @@ class Usage:
 
     def advance(self, activity, counter=CPU_TIME):
         """Use of one counter on all sockets; None for a frame that is not newer."""
-        if not self.book.is_newer(activity):
+        if self.state.acceptance.is_late(activity):
             return None
-        located = self.state.rows.locate(activity, Names())
+        located = self.state.rows.locate(activity, self.state.rows.find(activity), Names())
+        self.state.acceptance.accept(activity)
         raw = self.book.advance(activity, located, self.state.rows.cgroup_id)
         keys = {account: key for key, account in self.state.rows.account_of.items()}
         used = {}

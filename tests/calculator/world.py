@@ -22,11 +22,11 @@ CONTAINER = {number: f"{number:064x}" for number in range(100)}
 Process = tuple[int, int, int]  # cgroup id, pid, start
 
 
-def header(topic_seq: int, mono_ns: int, epoch: int) -> dict:
+def header(producer: str, topic_seq: int, mono_ns: int, epoch: int) -> dict:
     return {
         "node": "paper",
         "boot_id": "boot",
-        "producer": "test",
+        "producer": producer,
         "epoch": epoch,
         "run": 1,
         "seq": topic_seq,
@@ -74,7 +74,7 @@ class World:
         for (cgroup_id, _pid, _start), ns in rows:
             cgroups[cgroup_id] = cgroups.get(cgroup_id, 0) + ns
         return Activity(
-            **header(self.seq, self.now_ns, self.probe_epoch),
+            **header("probe", self.seq, self.now_ns, self.probe_epoch),
             source="ebpf",
             skew_ns=0,
             cpus=Cpus(
@@ -98,7 +98,7 @@ class World:
     def power(self, zones: tuple[str, ...] = ("package",)) -> Power:
         self.seq += 1
         return Power(
-            **header(self.seq, self.now_ns, self.power_epoch),
+            **header("power", self.seq, self.now_ns, self.power_epoch),
             zones=PowerZones(
                 zone=list(zones),
                 index=["0"] * len(zones),
@@ -119,7 +119,7 @@ class World:
         """Even cgroup ids are containers, odd ones the host's."""
         self.seq += 1
         return Metadata(
-            **header(self.seq, self.now_ns, 0),
+            **header("metadata", self.seq, self.now_ns, 0),
             covers_epoch=self.probe_epoch,
             covers_mono_ns=self.now_ns,
             cgroups=MetadataCgroups(

@@ -5,6 +5,8 @@ import http.client
 import re
 import signal
 import stat
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from decimal import Decimal
@@ -20,23 +22,15 @@ from wattline.wire.codec import decode, encode
 from wattline.wire.recording import MAGIC, RecordingWriter
 from wattline.wire.rundir import ServiceDirectory
 
-from .recordings import make, payloads, seconds, started, wattline
+from .recordings import ROOT, environment, make, payloads, seconds, started, wattline
 
 PATIENCE_S = 30
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 where it is made
 
 
-def temporary():
-    """Run directories of replays that are there."""
-    return set(SHARED_MEMORY.glob("wattline-replay-*"))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left():
-    """Whatever a test does, its replays clean up."""
-    before = temporary()
-    yield
-    assert temporary() == before
+def temporary(process):
+    """Run directories of a replay, which tests/hygiene sees as well if they stay."""
+    return set(SHARED_MEMORY.glob(f"wattline-replay-{process.pid}-*"))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +75,7 @@ def serving(*arguments):
             process.kill()
 
 
+@pytest.mark.e2e
 def test_an_hour_replayed_twice_is_the_same_to_the_byte(tmp_path, run_directory):
     """3,600 s of three streams: equal ledgers, equal metrics, and books that close on the recorded energy."""
     recording = make(tmp_path / "hour.rec", 3600)
@@ -138,18 +133,20 @@ def test_the_metrics_are_served_until_it_is_told_to_stop(minute):
             lambda: "wattline_zone_joules_total" in (t := fetched(address, "/metrics")[1].decode()) and t
         )
         assert canonical(text) == canonical_text
-        assert temporary()
+        assert temporary(process)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0
+        assert not temporary(process)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_replay_can_be_stopped_amid(minute, number):
     """Ctrl-C and SIGTERM end a slow replay with exit code 1, and all it started and made goes."""
     with serving(minute, "--speed", "1") as (process, _address):
-        assert temporary()
+        assert temporary(process)
         process.send_signal(number)
         assert process.wait(PATIENCE_S) == 1
+        assert not temporary(process)
         assert "interrupted before the end" in process.stderr.read()
 
 
@@ -284,3 +281,22 @@ def test_what_is_of_the_moment_is_not_canonical():
     ]
     mixed = [line for pair in zip(kept, gone, strict=False) for line in pair] + gone[len(kept) :]
     assert canonical("".join(f"{line}\n" for line in mixed)).splitlines() == kept
+
+
+@pytest.mark.parametrize("through", ["file", "stdout"])
+def test_metrics_that_find_no_room_are_told(minute, through):
+    """A full disk: one line, exit code 1, no traceback."""
+    command = ["replay", minute, "--metrics", "/dev/full" if through == "file" else "-"]
+    with open("/dev/full", "w", encoding="ascii") as full:  # noqa: PTH123
+        process = subprocess.run(
+            [sys.executable, "-m", "wattline.cli", *map(str, command)],
+            cwd=ROOT,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert f"wattline replay: --metrics {command[-1]}: No space left on device" in process.stderr

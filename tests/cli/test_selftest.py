@@ -14,6 +14,7 @@ import pytest
 from wattline.cgroup2 import whole_mount
 from wattline.cli import selftest
 from wattline.errors import Fatal
+from wattline.mounts import mounts
 from wattline.selftest import needs
 
 COMMAND = [sys.executable, "-m", "wattline.cli", "selftest"]
@@ -22,16 +23,14 @@ COMMAND = [sys.executable, "-m", "wattline.cli", "selftest"]
 def traces(pid):
     """What a self-test makes on a machine, by path, of the one with a process id."""
     cgroup2 = whole_mount(Path("/proc"))
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     names = {
-        cgroup2: f"wattline-selftest-{pid}",
-        cgroup2 / "docker": f"{pid:08x}*",
+        cgroup2: f"wattline-selftest-{pid}*",
         Path("/dev/shm"): f"wl-selftest-{pid}-*",  # noqa: S108 looked at only
         Path("/sys/fs/bpf"): f"wl-selftest-{pid}-*",
         Path(tempfile.gettempdir()): f"wattline-selftest-{pid}-*",
     }
     found = {str(path) for directory, name in names.items() for path in directory.glob(name)}
-    return found | {line.split()[1] for line in mounts if f"wattline-selftest-{pid}-" in line}
+    return found | {str(place) for place, _kind in mounts() if f"wattline-selftest-{pid}-" in str(place)}
 
 
 def started(*flags):
@@ -93,7 +92,7 @@ def test_wattline_measures_a_known_machine(flags, idle_lines):
     Idle power can be learned only where the machine has a quiet moment; given, the rest holds on a busy one.
     """
     process = started("--for", "20s", *flags)
-    while not any("docker" in path for path in traces(process.pid)):
+    while not any("containers" in path for path in traces(process.pid)):
         assert process.poll() is None
         time.sleep(0.05)
     output, _ = process.communicate(timeout=280)

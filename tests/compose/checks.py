@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tests.pipeline.ever_rising import Scrapes
+from wattline.pipeline import SERVICES
 
 from . import programs
 from .base_image import NAME as BASE
@@ -107,16 +108,16 @@ def update(stack, watch, service) -> None:
 
 
 def down_leaves_nothing(stack) -> None:
-    """No container, mount, socket or program."""
+    """No container, process, mount or program."""
     ours = set(programs.pinned(stack.pins / "wattline").values())
     assert ours
     assert ours <= programs.loaded()
+    pids = [stack.pid(service) for service in SERVICES]
     stack.engine.docker("kill", "--signal", "KILL", stack.container("probe"))
     stack.compose("down")
     assert not stack.engine.docker("ps", "--all", "--quiet").strip()
     assert not [mount for mount in stack.engine.mounts() if "/volumes/" in mount]
-    bound = [line for line in Path("/proc/net/unix").read_text().splitlines() if "/run/wattline/" in line]
-    assert not bound
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     wait_until("programs unloaded", lambda: not ours & programs.loaded())
 
 

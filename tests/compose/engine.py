@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 from typing import Self
 
+from tests.hygiene.started import become_subreaper
+from wattline.mounts import mounts
+
 # Docker's own programs, not what else may be called so in front of them.
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _START_S = 60
@@ -21,7 +24,8 @@ class Engine:
     """`with Engine() as engine`: started, and at the end stopped and removed with all that it had."""
 
     def __enter__(self) -> Self:
-        self.directory = Path(tempfile.mkdtemp(prefix="wl-docker-", dir="/var/tmp"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"wl-docker-{os.getpid()}-", dir="/var/tmp"))
+        self.cgroup = Path(self.directory.name) / "docker"  # in each hierarchy; as an engine's own is called
         socket = f"unix://{self.directory}/socket"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("WATTLINE_")},
@@ -47,12 +51,14 @@ class Engine:
                 *("--iptables=false", "--ip6tables=false", "--bridge=none"),
                 # As its default is where cgroup2 is all there is; the host's hides less.
                 *("--default-cgroupns-mode", "private"),
+                *("--cgroup-parent", f"/{self.cgroup}"),
             ],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=become_subreaper,  # what its containers' processes leave is its own, not pytest's
         )
         try:
             self._wait_ready()
@@ -84,13 +90,12 @@ class Engine:
         for mount in self.mounts():
             subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self.directory)
-        _remove_cgroups()
+        self._remove_cgroups()
 
     def mounts(self) -> list[str]:
         """Where something is mounted in its directory, the innermost first."""
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
         return sorted(
-            (w[1] for w in map(str.split, lines) if w[1].startswith(f"{self.directory}/")), reverse=True
+            (str(place) for place, _kind in mounts() if self.directory in place.parents), reverse=True
         )
 
     def docker(self, *arguments: str, check: bool = True) -> str:
@@ -104,10 +109,9 @@ class Engine:
             result.check_returncode()
         return result
 
-
-def _remove_cgroups() -> None:
-    """Those that the engine leaves empty: its builder's, and the parent of all."""
-    for name in ("docker/buildkit", "docker"):
-        for path in Path("/sys/fs/cgroup").glob(f"**/{name}"):
-            with contextlib.suppress(OSError):  # somebody else's containers are in it
-                path.rmdir()
+    def _remove_cgroups(self) -> None:
+        """Those that the engine leaves empty: its builder's, and the parents of all."""
+        for mount in (place for place, kind in mounts() if kind in ("cgroup", "cgroup2")):
+            for path in (self.cgroup / "buildkit", self.cgroup, self.cgroup.parent):
+                with contextlib.suppress(FileNotFoundError):
+                    (mount / path).rmdir()

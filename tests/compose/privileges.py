@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from wattline.wire.rundir import SERVICES
+from wattline.pipeline import SERVICES
 
 PAGE = Path(__file__).parents[2] / "docs/compose.md"
 _BEGIN, _END = "<!-- table: tests/compose -->\n", "<!-- end of table -->"
@@ -45,6 +45,12 @@ def row(service: str, pid: int) -> tuple[str, ...]:
         ", ".join(f"{space} namespace" for space in shared) or "–",
         ", ".join("loopback" if name == "lo" else "a bridge" for name in interfaces),
     )
+
+
+def filters(pid: int) -> int:
+    """How many seccomp filters a process has (Linux 5.9)."""
+    status = dict(line.split(":\t", 1) for line in _read(pid, "status").splitlines() if ":\t" in line)
+    return int(status["Seccomp_filters"])
 
 
 def table(pids: dict[str, int]) -> str:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wattline under Compose, from a clean checkout, on a simulated meter."""
 
+import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -16,8 +18,9 @@ from typing import Self
 from tests.machine.simulated_rapl import SimulatedRapl
 from tests.pipeline.metrics import Series, read
 from wattline.cgroup2 import find_mount
+from wattline.pipeline import SERVICES
 from wattline.wire.bus import read_last
-from wattline.wire.rundir import SERVICES, ServiceDirectory
+from wattline.wire.rundir import ServiceDirectory
 
 from .base_image import import_base
 from .engine import Engine
@@ -36,9 +39,7 @@ class Stack:
         self.checkout = engine.directory / "checkout"
         self.run = engine.directory / f"data/volumes/{PROJECT}_run/_data"  # WATTLINE_RUN as the host sees it
         self.pins = engine.directory / f"data/volumes/{PROJECT}_pins/_data"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{_free_port()}"
         self.files = ["compose.yaml"]
         self.settings = {
             "WATTLINE_WEB_PORT": self.address.partition(":")[2],
@@ -135,6 +136,16 @@ class Stack:
     def python(self, service: str, script: str) -> str:
         """What a script says in a service's container, as its user. There is no shell in it."""
         return self.engine.docker("exec", self.container(service), "python3", "-c", script)
+
+
+def _free_port() -> int:
+    """A port outside the range for port 0, so that it stays free between two containers of ours."""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    for port in range(1024 + os.getpid() % (low - 1024), low):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no port below {low} is free")
 
 
 def wait_until(what: str, condition, seconds: float = 60):

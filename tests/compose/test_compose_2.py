@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.pipeline.books import check_books
-from wattline.wire.rundir import SERVICES
+from wattline.pipeline import SERVICES
 
 from . import privileges
 from .checks import (

@@ -4,11 +4,12 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from wattline.wire.rundir import SERVICES
+from wattline.pipeline import SERVICES
 
 from .stack import ROOT
 
@@ -50,6 +51,13 @@ def test_the_files_say_no_version():
     """Compose v2 warns of one, and v1 since 1.27 needs none."""
     for name in {*MONITORED, *NAMED}:
         assert "version" not in as_json((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_no_service_has_an_empty_list():
+    """Compose 2.26, which is Debian 13's, loses one when it merges files, and then refuses what is left."""
+    for name in {*MONITORED, *NAMED}:
+        for service in as_json((ROOT / name).read_text(encoding="utf-8"))["services"].values():
+            assert [] not in service.values(), name
 
 
 @pytest.mark.parametrize("files", [ALONE, MONITORED, NAMED], ids=["alone", "monitored", "named"])
@@ -134,12 +142,14 @@ def test_users_are_numbered_as_names_are_guarded(services):
     assert {name: service["user"] for name, service in services.items()} == wanted
 
 
-def test_every_image_installs_its_own_extra_alone():
-    """Of Debian's and Python's packages, each target names its own."""
+def test_every_image_installs_its_own_lock_alone():
+    """Of Debian's and Python's packages, each target names its own; hashes are compared."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     for service in SERVICES:
         (stage,) = re.findall(rf"FROM [\w-]+ AS {service}-build\n(.*?)\n\n", text, flags=re.DOTALL)
-        assert re.findall(r"'wattline\[(\w+)\]'", stage) == [service]
+        assert re.findall(r"--requirement /(\w+)\.txt", stage) == [service]
+    for command in re.findall(r"pip (?:install|wheel) [^&\n]*", text):
+        assert "--require-hashes" in command or "--no-deps" in command, command
     assert text.count("python3-bpfcc") == 1
     assert "FROM bcc AS probe-build" in text
     assert re.findall(r"FROM bcc AS (\S+)", text) == ["probe-build"]
@@ -150,7 +160,9 @@ def test_prometheus_takes_its_configuration(tmp_path):
     for name in ("prometheus.yml", "rules.yml"):
         (tmp_path / name).write_bytes((ROOT / "monitoring" / name).read_bytes())
     for command in (["config", tmp_path / "prometheus.yml"], ["rules", tmp_path / "rules.yml"]):
-        result = subprocess.run(["promtool", "check", *command], capture_output=True, text=True)
+        result = subprocess.run(
+            [Path(sys.executable).with_name("promtool"), "check", *command], capture_output=True, text=True
+        )
         assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.load import SPIN, KernelAccount, in_cgroup, steal_ns
 from tests.pipeline.books import check_books
 from wattline.cgroup2 import find_mount
-from wattline.wire.rundir import SERVICES
+from wattline.pipeline import SERVICES
 
 from . import cgroup_use, privileges, programs
 from .checks import (
@@ -105,6 +105,13 @@ def test_who_holds_which_privilege(stack):
     assert found == privileges.committed(), f"docs/compose.md should have:\n{found}"
 
 
+def test_each_has_its_own_filter(stack):
+    """Beside Docker's filter of system calls there is the service's own."""
+    filters = {service: privileges.filters(stack.pid(service)) for service in SERVICES}
+    assert min(filters.values()) > 1, filters
+    assert "no_seccomp" not in stack.compose("logs", "--no-color")
+
+
 def test_nobody_writes_into_anothers_directory(stack):
     """Of all pairs; nor into its own image or the cgroup tree.
 
@@ -164,7 +171,9 @@ def test_a_container_beside_it_gets_its_time_and_its_energy(stack, cgroup):
             time.sleep(3)  # until it has stood still
             series = stack.scrape()
             ours_ms = value(series, name, container_id=container_id)
-        kernel = KernelAccount(find_mount(Path("/proc")) / "docker" / container_id, stolen_before_ns)
+        kernel = KernelAccount(
+            find_mount(Path("/proc")) / stack.engine.cgroup / container_id, stolen_before_ns
+        )
         agrees = kernel.agrees(int(ours_ms * 1_000_000), 0.005)
     check_books(series)
 

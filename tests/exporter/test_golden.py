@@ -2,6 +2,7 @@
 """A whole /metrics against a file that a person has read, and against other programs' readers."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +25,9 @@ def whole() -> bytes:
         energy=small(),
         metadata=metadata(sources=[SourceState(name="cgroups", up=True)]),
         statuses={
-            "calculator": status("calculator", frames_lost={"activity": 3}),
+            "calculator": status(
+                "calculator", frames_lost={"activity": 3}, useful_mono_ns=NOW_NS - 500_000_000, failed_turns=2
+            ),
             "exporter": status("exporter", frames_refused={"invalid": 1}, errors={"retry": 2, 'a"\n': 1}),
             "power": status("power", mono_ns=NOW_NS - 60_000_000_000),
         },
@@ -58,9 +61,12 @@ def all_zones() -> bytes:
     return scrape.text(Inputs(energy=energy), HttpCounts({}, 0), "x86_64", NOW_NS)
 
 
+PROMTOOL = Path(sys.executable).with_name("promtool")
+
+
 def promtool(text: bytes) -> list[str]:
     """Its findings about a text, one a line."""
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, check=False)
     return (done.stdout + done.stderr).decode().splitlines()
 
 

@@ -54,13 +54,13 @@ def test_ready_only_with_fresh_energy(pages, snapshots, clock):
     before = pages.answer("/-/ready")
     assert before.status == 503
     assert before.body.count(b"\n") == 1
-    assert b"is the calculator running?" in before.body
+    assert b"is it running?" in before.body
     snapshots.offer(Inputs(energy=small()))
     assert pages.answer("/-/ready").status == 200
     clock.now_ns += 5 * S
     after = pages.answer("/-/ready")
     assert after.status == 503
-    assert b"has the calculator stopped?" in after.body
+    assert b"the newest energy frame is" in after.body
 
 
 def test_healthy_whatever_the_data(pages):
@@ -98,9 +98,9 @@ def test_landing_page_says_what_is_up(pages, snapshots):
     page = Page(response.body.decode())
     assert page.links == ["/metrics", "/-/ready", "/-/healthy"]
     text = "|".join(page.words)
-    assert "calculator|up|version 0.1.0" in text
-    assert "power|down" in text
-    assert "probe|not seen" in text
+    assert "calculator|working|version 0.1.0" in text
+    assert "power|silent|version 0.1.0|the last frame of power is 60.0 s old" in text
+    assert "probe|missing" in text
     assert "redfish|down|timed out" in text
     assert "Ready." in text
     assert response.headers["Content-Security-Policy"] == "default-src 'none'"

@@ -40,8 +40,8 @@ def test_addresses_as_prometheus_writes_them(text, expected):
 )
 def test_malformed_addresses_are_refused(text, why):
     """Anything else ends the service as a wrong setting, saying what was expected, got and why."""
-    with pytest.raises(Fatal, match=r"web\.listen-address: expected HOST:PORT") as caught:
-        parse_listen_address(text)
+    with pytest.raises(Fatal, match=r"web\.listen-address, from .*: expected HOST:PORT") as caught:
+        load(ExporterSettings, "exporter", [f"--web.listen-address={text}"], {})
     assert why in str(caught.value)
     assert caught.value.exit_code == Fatal.SETTINGS
 

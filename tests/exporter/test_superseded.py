@@ -3,9 +3,11 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from services.exporter.superseded import fold_superseded, superseded_rows
+from wattline.wire.columns import U64
 
 from .frames import books, closed_books
 from .readback import scraped, total
@@ -60,3 +62,16 @@ def test_folding_moves_and_loses_nothing(energy):
         for one in (energy, folded):
             listed = sum(one.processes.dynamic_uj[zone]) + sum(one.containers.departed_dynamic_uj[zone])
             assert listed == sum(energy.containers.dynamic_uj[zone])
+
+
+@pytest.mark.parametrize("largest", [2**63, 2**64 - 1])
+def test_the_largest_numbers_are_shown(largest):
+    """Sums over rows are made in numbers without an end."""
+    rows = [(0, pid, 1, "sh", 1, [1], [1]) for pid in (7, 8)]
+    energy = books(ZONE, [("c", "p", "", 0, [0], [0])], rows, [(0, "dynamic", "no_activity", 1)])
+    for table in (energy.zones, energy.unattributed, energy.containers, energy.processes):
+        for name in table.__struct_fields__:
+            for column in getattr(table, name) if name in table.column_lists else [getattr(table, name)]:
+                if isinstance(column, U64) and name not in ("watermark_mono_ns", "start_ticks", "cgroup_id"):
+                    column[:] = U64([largest] * len(column))
+    assert total(scraped(energy), PROCESS) == Decimal(4 * largest) / 1_000_000

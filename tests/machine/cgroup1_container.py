@@ -19,16 +19,16 @@ class Cgroup1Container(Container):
         runc = ["runc", "--root", str(self._directory / "state")]
         subprocess.run([*runc, "delete", "--force", self.container_id[:12]], check=True)
         self._process.communicate(timeout=20)
-        for parent in _CGROUP1.glob("*/docker"):
-            if not any(path.is_dir() for path in parent.iterdir()):
-                parent.rmdir()
+        for parent in _CGROUP1.glob(f"*/{self._path.parent}"):
+            parent.rmdir()
+            parent.parent.rmdir()
 
     def pids(self) -> list[int]:
         """Processes in it, as cgroup v1 has them."""
-        procs = _CGROUP1 / "pids" / "docker" / self.container_id / "cgroup.procs"
+        procs = _CGROUP1 / "pids" / self._path / "cgroup.procs"
         return [int(line) for line in procs.read_text(encoding="ascii").split()]
 
     def cpu_ns(self) -> int:
         """Its CPU time, as cgroup v1 has it."""
-        account = _CGROUP1 / "cpuacct" / "docker" / self.container_id / "cpuacct.usage"
+        account = _CGROUP1 / "cpuacct" / self._path / "cpuacct.usage"
         return int(account.read_text(encoding="ascii"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real container by runc, with Docker's cgroup path, in the machine's cgroup2 hierarchy."""
+"""A real container by runc, with Docker's cgroup path below a cgroup of its own, in the cgroup2 hierarchy."""
 
 import json
 import shutil
@@ -8,12 +8,14 @@ import uuid
 from pathlib import Path
 from typing import Self
 
+from tests.hygiene.names import own_name
+from wattline.mounts import mounts
+
 _BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static: needs nothing but itself
 
 
 def cgroup2_mount() -> Path:
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    return next(Path(words[1]) for words in map(str.split, mounts) if words[2] == "cgroup2")
+    return next(place for place, kind in mounts() if kind == "cgroup2")
 
 
 class Container:
@@ -31,7 +33,9 @@ class Container:
         self.container_id = uuid.uuid4().hex * 2  # 64 hex digits, as Docker's
         self._directory = directory / self.container_id[:12]
         self._script = script
-        self.cgroup = cgroup2_mount() / "docker" / self.container_id
+        # Nothing that another's container has in common: "docker" goes with ours.
+        self._path = Path(own_name()) / "docker" / self.container_id
+        self.cgroup = cgroup2_mount() / self._path
 
     def __enter__(self) -> Self:
         binaries = self._directory / "rootfs" / "bin"
@@ -74,8 +78,8 @@ class Container:
         self._process.communicate(timeout=20)
         if self.cgroup.exists():
             self.cgroup.rmdir()
-        if not any(path.is_dir() for path in self.cgroup.parent.iterdir()):
-            self.cgroup.parent.rmdir()
+        for parent in list(self.cgroup.parents)[:2]:
+            parent.rmdir()
 
     def line(self) -> str:
         """The next line that the script prints."""
@@ -88,7 +92,7 @@ class Container:
         }
         config["process"].pop("rlimits", None)
         linux = config["linux"]
-        linux["cgroupsPath"] = f"/docker/{self.container_id}"
+        linux["cgroupsPath"] = f"/{self._path}"
         linux["namespaces"] = [space for space in linux["namespaces"] if space["type"] != "cgroup"]
         linux.pop("resources", None)
         return config

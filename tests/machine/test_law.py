@@ -170,7 +170,8 @@ def test_the_finest_account_is_that_of_the_whole_machine(tmp_path):
     (mount / "cpuacct.usage_percpu").write_text("1 2\n")
     (tmp_path / "self").mkdir()
     mountinfo = tmp_path / "self/mountinfo"
-    line = f"30 25 0:26 {{}} {mount} rw,nosuid - cgroup cgroup rw,cpu,cpuacct\n"
+    escaped = str(mount).replace(" ", r"\040")
+    line = f"30 25 0:26 {{}} {escaped} rw,nosuid - cgroup cgroup rw,cpu,cpuacct\n"
     mountinfo.write_text("24 1 0:22 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n" + line.format("/"))
     assert cpuacct_usage(tmp_path) == mount / "cpuacct.usage_percpu"
     mountinfo.write_text(line.format("/docker/abc"))

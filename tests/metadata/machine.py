@@ -44,6 +44,11 @@ def activity(
     )
 
 
+def escaped(mount: tuple[Path, str]) -> tuple[str, str]:
+    """A mount with its path as the kernel writes it."""
+    return str(mount[0]).replace("\\", r"\134").replace(" ", r"\040"), mount[1]
+
+
 class FakeProc:
     """A directory that looks like /proc, as far as metadata looks."""
 
@@ -52,8 +57,9 @@ class FakeProc:
         (path / "self").mkdir(parents=True)
         hierarchies = "2:cpu,cpuacct:/\n" if cgroup1 else ""
         (path / "self/cgroup").write_text(f"{hierarchies}0::/\n", encoding="ascii")
-        line = f"cgroup2 {mount} cgroup2 rw 0 0\n" if mount else ""
-        (path / "self/mounts").write_text(f"proc {path} proc rw 0 0\n{line}", encoding="ascii")
+        lines = [(path, "proc")] + ([(mount, "cgroup2")] if mount else [])
+        text = "".join(f"{kind} {place} {kind} rw 0 0\n" for place, kind in map(escaped, lines))
+        (path / "self/mounts").write_text(text, encoding="utf-8")
 
     def start(self, pid: int, start_ticks: int, cgroup: str) -> None:
         """A process; `cgroup`: its path in the cpu hierarchy of cgroup v1."""
@@ -81,9 +87,12 @@ class Stage:
         self.errors[event] += 1
         self.log.warning(event, cause=cause)
 
+    def mark_useful(self) -> None:
+        """Likewise."""
+
     def publish(self, frame_type: type[Metadata], *, epoch: int, mono_ns: int, **fields: object) -> None:
         """What the run loop's runtime does for a stage."""
-        self.frames.append(frame_type(**header(len(self.frames), mono_ns, epoch), **fields))
+        self.frames.append(frame_type(**header("metadata", len(self.frames), mono_ns, epoch), **fields))
 
     def take(self, frame: Activity) -> Metadata:
         """The answer to a frame."""

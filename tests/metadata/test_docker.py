@@ -5,13 +5,13 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
 
 from services.metadata.container_names import PAUSE_MAX_NS
 from services.metadata.docker import BadAnswerError, DockerSocket, socket_group
+from tests.readable import command
 from wattline.errors import Retry
 
 from .engine import FakeEngine, http
@@ -24,8 +24,8 @@ LATER_NS = 10**6 * PAUSE_MAX_NS  # long after any stage's own start
 
 
 @pytest.fixture
-def engine(tmp_path):
-    with FakeEngine(tmp_path / "docker.sock") as engine:
+def engine(run_directory):
+    with FakeEngine(run_directory / "docker.sock") as engine:
         engine.containers = {A: ["/web_1"], B: ["/web_1/alias", "/db"]}
         yield engine
 
@@ -84,9 +84,9 @@ def test_nobody_is_asked_by_default(proc):
     assert [source.name for source in frame.sources] == ["cgroup2"]
 
 
-def test_an_engine_that_comes_later_is_found(engine, proc, tmp_path):
+def test_an_engine_that_comes_later_is_found(engine, proc, run_directory):
     """Metadata starts without it, says so, and names all when it is there."""
-    path = tmp_path / "later.sock"
+    path = run_directory / "later.sock"
     stage = Stage(proc.path, docker=str(path))
     frame = stage.take(activity(1, ROWS, PATHS))
     assert frame.cgroups.container_id == ["", A, B]
@@ -130,6 +130,7 @@ BAD = {
     "an id that is none": b'[{"Id":7}]',
     "text that is none": b'[{"Id":"\xff\xfe"}]',
     "nested without end": b'[{"Id":"x","Labels":' + b"[" * 100_000,
+    "more elements than all have": b"[" + b'{"Id":""},' * 10_000 + b'{"Id":""}]',
     "larger than all": b"[" + b" " * 4_000_000,
 }
 
@@ -138,7 +139,9 @@ BAD = {
 def test_bad_answers_are_refused(engine, proc, what):
     """Whatever the engine says, metadata goes on, and says what it got."""
     engine.answer = http(BAD[what])
-    with pytest.raises(BadAnswerError, match=r"expected (Docker's list of containers|at most 4000000 bytes)"):
+    with pytest.raises(
+        BadAnswerError, match=r"expected (Docker's list of|a description of|at most 4000000 bytes)"
+    ):
         ask(engine.path, A)
     stage = Stage(proc.path, docker=str(engine.path))
     frame = stage.take(activity(LATER_NS, ROWS, PATHS))
@@ -231,9 +234,9 @@ def test_an_engine_that_drips_is_not_waited_for(engine):
     assert time.monotonic() - begun_s < 5  # a thousand answers would take a quarter of an hour
 
 
-def test_one_that_hangs_is_told_apart(tmp_path):
+def test_one_that_hangs_is_told_apart(run_directory):
     """Nobody accepts: at first that is silence, then there is no room for more."""
-    path = tmp_path / "docker.sock"
+    path = run_directory / "docker.sock"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen(0)
@@ -243,9 +246,9 @@ def test_one_that_hangs_is_told_apart(tmp_path):
             ask(path, seconds=5)
 
 
-def test_each_trouble_has_its_cure(tmp_path):
+def test_each_trouble_has_its_cure(run_directory):
     """What is there is told apart: nothing, nobody who listens, no socket."""
-    path = tmp_path / "docker.sock"
+    path = run_directory / "docker.sock"
     with pytest.raises(Retry, match="as this service sees it"):
         ask(path)
     with socket.socket(socket.AF_UNIX) as listening:
@@ -261,9 +264,10 @@ def test_each_trouble_has_its_cure(tmp_path):
 AS_A_SERVICE = """
 import sys, time
 from services.metadata.docker import DockerSocket, socket_group
-from wattline.service import drop_privileges
+from wattline.confine.limits import Limits
 path, keep = sys.argv[1:]
-drop_privileges("60602:60600", socket_group(path) if keep == "keep" else ())
+groups = socket_group(path) if keep == "keep" else ()
+Limits(groups=lambda _settings: groups).change_rights("60602:60600", None)
 try:
     print(DockerSocket(path).names(["aa"], time.monotonic() + 5))
 except Exception as error:
@@ -272,14 +276,16 @@ except Exception as error:
 
 
 @pytest.mark.parametrize("keep", ["keep", "lose"])
-def test_who_changes_its_user_keeps_the_sockets_group(run_directory, keep):
+def test_who_changes_its_user_keeps_the_sockets_group(run_directory, readable_directory, tmp_path, keep):
     """As `wattline up` starts it; without, the cure is told. The tests run as root."""
     with FakeEngine(run_directory / "docker.sock") as engine:
         engine.containers = {"aa": ["/web"]}
         os.chown(engine.path, 0, 60999)
         engine.path.chmod(0o660)
-        command = [sys.executable, "-c", AS_A_SERVICE, engine.path, keep]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        program = tmp_path / "as_a_service.py"
+        program.write_text(AS_A_SERVICE, encoding="utf-8")
+        started = [*command(program, readable_directory, 60602, 60600), engine.path, keep]
+        output = subprocess.run(started, capture_output=True, text=True, check=True).stdout
     if keep == "keep":
         assert output == "{'aa': 'web'}\n"
     else:
@@ -287,9 +293,9 @@ def test_who_changes_its_user_keeps_the_sockets_group(run_directory, keep):
         assert f"setfacl -m u:60602:rw {engine.path}" in output
 
 
-def test_roots_own_group_is_not_given_away(tmp_path):
+def test_roots_own_group_is_not_given_away(run_directory):
     """Nor any, where there is no socket or none is asked for."""
-    path = tmp_path / "docker.sock"
+    path = run_directory / "docker.sock"
     assert socket_group(str(path)) == []
     assert socket_group("") == []
     path.touch()

@@ -175,7 +175,7 @@ def test_without_any_cgroup2_containers_are_still_told(tmp_path):
         assert own_containers(frame) == {20: A}
         (source,) = frame.sources
         assert not source.up
-        assert "no cgroup2 hierarchy is mounted: containers are told by their processes" in source.reason
+        assert "no cgroup2 hierarchy is mounted: containers are found by their processes" in source.reason
     assert len(stage.said("no_cgroup2") + stage.said("containers_by_process")) == 1
 
 

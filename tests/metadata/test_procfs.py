@@ -61,3 +61,12 @@ def test_our_own_cgroups():
     """As the kernel shows them; without a proc file system, nothing."""
     assert procfs.own_cgroups(PROC) == Path("/proc/self/cgroup").read_text(encoding="utf-8")
     assert procfs.own_cgroups(Path("/nowhere")) == ""
+
+
+@pytest.mark.parametrize("stat", [b"", b"7 (a) S 1 1", b"7 (a) S " + b"x " * 30])
+def test_what_is_no_stat_names_no_process(tmp_path, stat):
+    """A start that can't be read is not this process's."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/cgroup").write_text("1:cpu:/\n", encoding="ascii")
+    (tmp_path / "7/stat").write_bytes(stat)
+    assert procfs.cgroups_of(tmp_path, 7, 100) is None

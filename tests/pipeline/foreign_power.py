@@ -142,7 +142,7 @@ def main() -> None:
     here = RUN / "power"
     make_directory(RUN, 0o755, {0, os.geteuid()})
     make_directory(here, 0o2750, {os.geteuid()})
-    lock, said = os.open(here / "lock", os.O_RDWR | os.O_CREAT, 0o640), False
+    lock, said = os.open(here / "lock", os.O_RDWR | os.O_CREAT, 0o600), False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

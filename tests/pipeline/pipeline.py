@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from wattline.wire.rundir import SERVICES
+from wattline.pipeline import SERVICES
 
 from .metrics import Series, read
 
@@ -20,7 +20,16 @@ from .metrics import Series, read
 class Pipeline:
     """`with Pipeline(...)`: five services on their own run directory, pins and port."""
 
-    def __init__(self, run_directory: Path, pin_path: Path, flags=(), **settings: str) -> None:
+    def __init__(
+        self,
+        run_directory: Path,
+        pin_path: Path,
+        flags=(),
+        command=(sys.executable, "-m", "wattline.cli"),
+        directory: Path | None = None,
+        **settings: str,
+    ) -> None:
+        """`command`: what runs Wattline's command line, in the current directory or in `directory`."""
         self.run = run_directory
         self.pins = pin_path
         self.log: list[str] = []
@@ -31,12 +40,14 @@ class Pipeline:
             "WATTLINE_WEB_LISTEN_ADDRESS": "127.0.0.1:0",
             **{f"WATTLINE_{name.upper()}": value for name, value in settings.items()},
         }
-        self._flags = flags
+        self._command = [*command, "up", *flags]
+        self._directory = directory
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wattline.cli", "up", *self._flags],
+            self._command,
             env=self.environment,
+            cwd=self._directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -53,6 +64,7 @@ class Pipeline:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
             raise
         finally:
             self._reader.join(20)
@@ -82,6 +94,16 @@ class Pipeline:
 
     def pids(self) -> dict[str, int]:
         return {service: self.pid(service) for service in SERVICES}
+
+    def wattline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command of Wattline's, with the same settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "wattline.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
 
     @property
     def url(self) -> str:

@@ -6,8 +6,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+from wattline.pipeline import PRODUCER_OF_TOPIC
 from wattline.wire.bus import Publisher, Subscriber
-from wattline.wire.frames import PRODUCER_OF_TOPIC
 from wattline.wire.rundir import Lock, ServiceDirectory
 
 

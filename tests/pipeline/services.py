@@ -40,19 +40,24 @@ class Service:
         self.process.kill()
         self.process.wait()
 
+    def close(self) -> None:
+        """Forget its log."""
+        self._output.close()
+
     @property
     def log(self) -> str:
         return os.pread(self._output.fileno(), 1 << 20, 0).decode("utf-8", "replace")
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
+        """End it; False if it had to be killed, since it did not end within ten seconds."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.kill()
-                raise
-        self._output.close()
+                return False
+        return True
 
 
 @contextmanager
@@ -72,8 +77,11 @@ def services():
             print(service.log)
         raise
     finally:
-        for service in reversed(started):
-            service.stop()
+        late = [service for service in reversed(started) if not service.stop()]
+        logs = [service.log[-2000:] for service in late]
+        for service in started:
+            service.close()
+        assert not late, logs
 
 
 def frame_after(run: Path, service: str, mono_ns: int, seconds: float = 20):

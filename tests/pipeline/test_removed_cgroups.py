@@ -5,6 +5,8 @@ import time
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 from tests.load import in_cgroup
 from wattline.wire.bus import Subscriber
 
@@ -37,6 +39,7 @@ def short_lives(parent: Path, seconds: float) -> int:
     raise AssertionError
 
 
+@pytest.mark.e2e
 def test_cpu_time_is_counted_once_however_cgroups_come_and_go(run_directory, pin_path, cgroup):
     """The books' CPU time is what the kernel has counted, through removals, and a calculator that was killed.
 

@@ -8,6 +8,8 @@ import time
 from decimal import Decimal
 from operator import sub
 
+import pytest
+
 from .ever_rising import Scrapes
 from .services import frame_after, services
 
@@ -58,6 +60,7 @@ def check_power(before, after) -> None:
     assert abs(watts / 25 - 1) < 0.001, (watts, error_s)
 
 
+@pytest.mark.e2e
 def test_another_power_service_in_the_place_of_ours(run_directory, tmp_path, pin_path):
     """A foreign power stage takes over, restarts and is killed, then ours goes on: no joule is missing."""
     begun_ns = time.monotonic_ns()

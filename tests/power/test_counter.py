@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.power.counter import (
-    RENEWAL_NS_MAX,
     Account,
     Advance,
     First,
@@ -18,6 +17,7 @@ from services.power.counter import (
     resume,
     step,
 )
+from wattline.zone_power import RENEWAL_NS_MAX
 
 S = 1_000_000_000
 POWER_MAX_UW = 1_000_000_000  # 1 kW

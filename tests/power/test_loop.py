@@ -3,12 +3,15 @@
 
 import errno
 import os
+import re
+from pathlib import Path
 
 import pytest
 
 from services.power import loop, rapl_sysfs
 from services.power.loop import PowerStage
 from services.power.settings import PowerSettings
+from services.power.source import utc
 from wattline.wire.codec import decode, encode
 from wattline.wire.frames import SourceState
 
@@ -128,6 +131,9 @@ def test_a_pause_too_long_for_the_counter_is_a_gap(node, tree):
     """Energy stays, the gap is counted and said, and the zone goes on in the same epoch."""
     tree.set("intel-rapl:0", 11_000_000)
     before = node.tick()
+    stopped = utc(
+        before.zones.mono_ns[1] - before.mono_ns
+    )  # the wall clock begins with the run's first frame
     node.clock.advance(RANGE_UJ / 1e9 + 1)  # at 1 kW
     node.restart()
     tree.set("intel-rapl:0", 31_000_000)
@@ -135,7 +141,19 @@ def test_a_pause_too_long_for_the_counter_is_a_gap(node, tree):
     assert after.epoch == before.epoch
     assert (rows(after)[PACKAGE]["gaps"], rows(after)[DRAM]["gaps"]) == (1, 0)  # dram draws less: later
     assert rows(after)[PACKAGE]["energy_uj"] == 10_000_000 + 20_000_000
+    assert node.runtime.errors == {}  # it was stopped, and that is no error
+    (line,) = (line for line in node.runtime.text.getvalue().splitlines() if " gap " in line)
+    assert " INFO power gap " in line
+    assert f"package 0: energy between the stop at {stopped} and this start is not counted" in line
+
+
+def test_a_pause_too_long_without_a_stop_is_an_error(node):
+    """A power service that was held up for as long is warned of, and counted."""
+    node.tick()
+    frame = node.tick(RANGE_UJ / 1e9 + 1)
+    assert rows(frame)[PACKAGE]["gaps"] == 1
     assert node.runtime.errors == {"gap": 1}
+    assert "WARNING power gap" in node.runtime.text.getvalue()
     assert "package 0: no reading for 262 s or longer" in node.runtime.text.getvalue()
 
 
@@ -166,6 +184,20 @@ def test_a_zone_that_is_away_over_a_restart_never_goes_backwards(node, tree):
             seen.append((frame.epoch, rows(frame)[DRAM]["energy_uj"]))
     assert len(seen) == 3
     assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize(("column", "largest"), [("energy_uj", 2**64 - 1), ("gaps", 2**32 - 1)])
+def test_counters_without_room_to_count_begin_again(node, tree, column, largest):
+    """Whatever another stage has left in `last`, the frames go on: under a new epoch."""
+    before = node.tick()
+    getattr(before.zones, column)[0] = largest
+    node.restart()
+    for seconds in (1, 10**6):  # the second pause is a gap
+        tree.set("intel-rapl:0", 50_000_000)
+        after = node.tick(seconds)
+    assert after.epoch > before.epoch
+    assert rows(after)[PACKAGE]["energy_uj"] == 49_000_000
+    assert rows(after)[PACKAGE]["gaps"] == 1
 
 
 def test_a_zone_that_is_silent_at_a_restart_is_waited_for(node, tree):
@@ -201,7 +233,8 @@ def test_unreadable_rapl_is_said_and_estimated(tree, clock, monkeypatch):
     assert estimator == SourceState(name="trained_power_model", up=True)
     lines = node.runtime.text.getvalue().splitlines()
     assert len([line for line in lines if "no_meter" in line]) == 1
-    assert "start power as root" in lines[-1]
+    (why,) = (line for line in lines if "source_not_used source=rapl-sysfs" in line)
+    assert "start power as root" in why
     node.stage.close()
 
 
@@ -225,11 +258,32 @@ def test_a_frame_without_zones_is_a_heartbeat(bare):
 
 
 def test_the_start_without_a_meter_warns_once(bare):
-    """One line: that these are estimates, of which model, how far off, and how to gain a meter."""
-    lines = [line for line in bare.runtime.text.getvalue().splitlines() if "WARNING" in line]
-    assert len(lines) == 1
-    for word in ("no meter found", "model nx12", "package ±", "bare metal", "modprobe intel_rapl_msr"):
-        assert word in lines[0]
+    """One short line, also behind the name that `wattline up` prints: an estimate, and the page about it."""
+    lines = bare.runtime.text.getvalue().splitlines()
+    (warning,) = (line for line in lines if "WARNING" in line)
+    assert len("calculator | " + warning) <= 160
+    page = re.search(r"estimated from CPU time, .*; see (docs/\S+\.md)", warning)[1]
+    assert (Path(__file__).parents[2] / page).exists()
+    (why,) = (line for line in lines if "source_not_used" in line)
+    assert " INFO power source_not_used source=rapl-sysfs " in why
+    assert "modprobe intel_rapl_msr" in why
+
+
+def test_a_probe_that_was_stopped_is_no_error(bare, clock):
+    """The time between its stop and its new start is not counted: said once, without a word of loss."""
+    bare.stage.on_frame(activity(clock.now_ns, [S]))
+    bare.tick()
+    clock.advance(10)
+    bare.stage.on_frame(activity(clock.now_ns, [S], epoch=clock.now_ns - 2 * S))
+    frame = bare.tick(0)
+    assert set(frame.zones.gaps) == {1}
+    assert bare.runtime.errors == {}
+    (line,) = (line for line in bare.runtime.text.getvalue().splitlines() if " gap " in line)
+    # Its wall clock is 0 at the frame's time: 11 s and 2 s before that.
+    expected = (utc(-11 * S), utc(-2 * S))
+    assert " INFO power gap " in line
+    assert "energy between the probe's last sample at {} and its new start at {} is".format(*expected) in line
+    assert "lost" not in line
 
 
 def test_an_estimate_goes_on_after_a_restart(bare, clock):

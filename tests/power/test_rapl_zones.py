@@ -95,6 +95,28 @@ def test_mmio_repeats_are_ignored(tmp_path):
     assert passed_over == []
 
 
+def test_a_range_that_is_no_number_is_told_in_words(tmp_path):
+    """Where a zone can't be read: its path and what is wrong, in no language's error text."""
+    tree = RaplTree(tmp_path)
+    directory = tree.zone("intel-rapl:0", "package-0")
+    (directory / "max_energy_range_uj").write_text("many\n", encoding="ascii")
+    (tree.zone("intel-rapl:1", "package-1") / "name").unlink()
+    assert find_zones(tree.powercap)[1] == [
+        f"{directory}: expected a name, and a number in max_energy_range_uj",
+        f"{tree.powercap}/intel-rapl:1/name: No such file or directory",
+    ]
+
+
+@pytest.mark.parametrize("range_uj", [0, -1, 2**63, 10**40])
+def test_a_range_that_no_frame_can_hold_is_none(tmp_path, range_uj):
+    """A counter within such a range could not be published."""
+    tree = RaplTree(tmp_path)
+    tree.zone("intel-rapl:0", "package-0", range_uj=range_uj)
+    found, passed_over = find_zones(tree.powercap)
+    assert found == []
+    assert f"expected a range from 1 to {2**63 - 1}, got {range_uj}"[:90] in passed_over[0]
+
+
 def test_what_is_passed_over_is_said(tmp_path):
     """An unknown name, a repeated one and a counter without a range each get one reason that names them."""
     tree = RaplTree(tmp_path)
@@ -108,7 +130,7 @@ def test_what_is_passed_over_is_said(tmp_path):
     assert [
         word in reason
         for word, reason in zip(
-            ("'mystery'", "package 0 is already shown", "above 0, got 0", "No such file"),
+            ("'mystery'", "package 0 is already shown", "expected a range from 1 to", "No such file"),
             passed_over,
             strict=True,
         )

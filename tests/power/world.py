@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wattline.log import Log
-from wattline.service import Runtime
+from wattline.runtime import Runtime
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import Activity, ActivityCgroups, ActivityProcesses, AnyFrame, Cpus, Frame
 
@@ -75,6 +75,10 @@ class FakeRuntime:
         self.log = Log("power", stream=self.text)
 
     count = Runtime.count
+    useful: int = 0
+
+    def mark_useful(self) -> None:
+        self.useful += 1
 
     def previous(self) -> AnyFrame | None:
         return self.last

@@ -6,8 +6,10 @@ Each calls itself "reuse-N", uses N × 20 ms of CPU time and ends; "NAME PID" is
 
 import ctypes
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 CLONE3 = 435  # the same number on every 64-bit machine
 SIGCHLD = 17
@@ -44,15 +46,29 @@ def clone(pid: int) -> int:
     return result
 
 
-for number in range(1, int(sys.argv[2]) + 1):
-    name = f"reuse-{number}"
-    child = clone(int(sys.argv[1]))
-    if child == 0:
-        libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
-        until = time.process_time() + number * 0.02
-        while time.process_time() < until:
-            pass
-        os._exit(0)
-    os.waitpid(child, 0)
-    print(name, child, flush=True)
-sys.stdin.read()
+def free_pid() -> int:
+    """A process id far behind the one that the kernel gave out last: it comes to it only after all others."""
+    last = subprocess.Popen(["true"])
+    last.wait()
+    highest = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
+    ids = ((last.pid - 1000 - number) % highest for number in range(1000))
+    return next(pid for pid in ids if pid > 1000 and not Path(f"/proc/{pid}").exists())
+
+
+def main(pid: int, times: int) -> None:
+    for number in range(1, times + 1):
+        name = f"reuse-{number}"
+        child = clone(pid)
+        if child == 0:
+            libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+            until = time.process_time() + number * 0.02
+            while time.process_time() < until:
+                pass
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(name, child, flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

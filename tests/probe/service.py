@@ -3,30 +3,19 @@
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from wattline import isolated
 from wattline.wire.bus import read_last
 from wattline.wire.rundir import ServiceDirectory
 
 
-def start(run_directory: Path, pin_path: Path, *flags, prefix=(), **options):
+def start(run_directory: Path, pin_path: Path, *flags, prefix=(), code=isolated.HERE, **options):
     """Start a probe with ticks of 0.1 s; `prefix`: a command to start it by."""
+    own = ("--run", str(run_directory), "--probe.pin-path", str(pin_path), "--interval-s", "0.1")
     return subprocess.Popen(
-        [
-            *prefix,
-            sys.executable,
-            "-m",
-            "services.probe",
-            "--run",
-            str(run_directory),
-            "--probe.pin-path",
-            str(pin_path),
-            "--interval-s",
-            "0.1",
-            *flags,
-        ],
+        [*prefix, *code.command("services.probe", *own, *flags)],
         stdout=subprocess.PIPE,
         text=True,
         **options,

@@ -116,6 +116,8 @@ import os, struct, sys
 from services.probe.ebpf import bpf_syscall as bpf, layout
 from tests.probe.conftest import program
 os.environ["BCC_KERNEL_SOURCE"] = str(layout.KERNEL_HEADERS)
+from services.probe.ebpf.find_bcc import make_importable
+make_importable()
 from bcc import BPF
 loaded = BPF(text=layout.source_text(), cflags=[*program().defines, "-DWITH_PAGE_FENTRY=0"])
 hook = loaded.load_func("on_cpu_frequency", BPF.RAW_TRACEPOINT)

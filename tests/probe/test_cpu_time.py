@@ -40,6 +40,7 @@ def test_cpu_time_closes_in_each_interval(reader, cgroup, name):
             before = after
 
 
+@pytest.mark.alone
 def test_a_spin_is_charged_while_it_runs(reader, cgroup):
     """A task that never leaves its CPU is charged in the window in which it ran, not when it leaves.
 
@@ -181,6 +182,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.alone
 def test_a_spin_is_on_time_in_its_window(reader, cgroup):
     """A second of CPU time on one CPU is in the window where it was spun, within 2 ms, and not in the next.
 

@@ -11,6 +11,7 @@ import pytest
 from services.probe.ebpf import bpf_syscall as bpf
 from services.probe.ebpf import layout
 from tests.load import SPIN, in_cgroup, start_ticks, steal_ns
+from tests.probe.clone_with_pid import free_pid
 from tests.probe.rows import cgroup_value, processes, wait_for
 from wattline.wire.frames import PROCESS_ENDED
 
@@ -20,9 +21,7 @@ MS = 1_000_000
 @pytest.mark.parametrize("flush_between", [False, True])
 def test_a_reused_pid_is_a_row_of_its_own(reader, cgroup, flush_between):
     """Five processes with one pid, one after the other, are five rows, each with its own name and time."""
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    pid = ended.pid  # free now, and not given out again before all others have been
+    pid = free_pid()
     command = [sys.executable, str(Path(__file__).with_name("clone_with_pid.py")), str(pid), "5"]
     stolen_before_ns = steal_ns()
     with in_cgroup(cgroup, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:

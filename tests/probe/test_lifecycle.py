@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.load import SPIN, KernelAccount, in_cgroup
 from tests.probe.rows import cgroup_value
 from tests.probe.service import frame_after, start, stop
@@ -123,8 +125,35 @@ def test_pins_that_are_half_removed_are_no_program(run_directory, pin_path, cgro
         frame = frame_after(run_directory, time.monotonic_ns() + 1_500_000_000)
     output = stop(probe)
     assert "loaded" in output
+    assert "WARNING probe unreadable" in output  # unplanned: what it had counted is missing
+    assert "pins are incomplete" in output
     assert frame.epoch > first.epoch
     assert cgroup_value(frame, cgroup) < 100_000_000
+
+
+@pytest.mark.parametrize("backend", ["ebpf", "procfs"])
+def test_a_stop_and_a_start_are_no_warning(run_directory, pin_path, backend):
+    """Nothing went wrong, so nothing is said above level info."""
+    for _start in range(2):
+        probe = start(run_directory, pin_path, "--probe.backend", backend)
+        frame_after(run_directory, time.monotonic_ns())
+        output = stop(probe)
+        assert probe.returncode == 0
+        assert not [line for line in output.splitlines() if " INFO " not in line]
+
+
+def test_a_damaged_count_is_a_warning(run_directory, pin_path):
+    """What a killed probe left can't be continued from: the new count is a warning, with the reason."""
+    probe = start(run_directory, pin_path, "--probe.backend", "procfs")
+    frame_after(run_directory, time.monotonic_ns())
+    probe.kill()
+    probe.communicate()
+    (run_directory / "probe" / "procfs_state").write_bytes(b"rubbish")
+    probe = start(run_directory, pin_path, "--probe.backend", "procfs")
+    frame_after(run_directory, time.monotonic_ns())
+    output = stop(probe)
+    assert "WARNING probe new_count" in output
+    assert "the earlier count can't be continued" in output
 
 
 def test_what_found_no_room_is_told_and_counted(run_directory, pin_path, cgroup):

@@ -2,17 +2,24 @@
 """The probe starts with two capabilities, gives up what it can, and falls back to /proc without them."""
 
 import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from services.probe.capabilities import CAPABILITIES
 from services.probe.ebpf.mounts import BPFFS, TRACEFS, have_mounted
-from tests.load import in_cgroup
-from tests.probe.rows import cgroup_value
+from tests.hygiene.names import own_name
+from tests.load import in_cgroup, kernel_cpu_us
+from tests.probe.rows import cgroup_value, wait_for
 from tests.probe.service import frame_after, start, stop
+from wattline import isolated
+from wattline.cli.readable_copy import code_for
+from wattline.confine.capabilities import BITS
 
+ROOT = Path(__file__).parents[2]
 TWO = {"CAP_BPF", "CAP_PERFMON"}
 
 
@@ -22,7 +29,7 @@ def capabilities(pid: int, which="CapEff") -> set[str]:
     for status in Path(f"/proc/{pid}/task").glob("*/status"):
         lines = status.read_text(encoding="utf-8").splitlines()
         bits |= int(next(line for line in lines if line.startswith(which)).split()[1], 16)
-    names = {bit: name for name, bit in CAPABILITIES.items()}
+    names = {bit: name for name, bit in BITS.items()}
     return {names.get(bit, str(bit)) for bit in range(64) if bits >> bit & 1}
 
 
@@ -72,10 +79,11 @@ def test_root_gives_up_the_rest_for_good(run_directory, pin_path, which):
 def test_what_replaced_a_program_gives_up_the_rest_too(run_directory, pin_path):
     """Threads that published the replaced program's last frame do not keep what the probe gave up."""
     former = start(run_directory, pin_path, "--probe.keep")
-    frame_after(run_directory, time.monotonic_ns())
+    epoch = frame_after(run_directory, time.monotonic_ns()).epoch
     stop(former)
     probe = start(run_directory, pin_path, "--probe.process-rows", "4096")
-    frame_after(run_directory, time.monotonic_ns() + 2_500_000_000)
+    wait_for(lambda: frame_after(run_directory, time.monotonic_ns()).epoch != epoch, 60)
+    frame_after(run_directory, time.monotonic_ns())
     held = capabilities(probe.pid)
     output = stop(probe)
     assert "loaded" in output
@@ -101,16 +109,25 @@ def test_a_cgroup_that_nobody_may_look_into_stops_nothing(run_directory, pin_pat
     assert rows[cgroup.stat().st_ino] == 0
 
 
-def test_another_user_with_two_capabilities_will_do(run_directory, pin_path):
+@pytest.fixture
+def open_bpffs():
+    """A BPF file system of our own through which other users may pass; the machine's stays as it is."""
+    path = Path("/dev/shm") / own_name()  # noqa: S108
+    path.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "bpf", "-o", "mode=0711", "bpf", str(path)], check=True)
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+    path.rmdir()
+
+
+def test_another_user_with_two_capabilities_will_do(run_directory, open_bpffs, readable_directory):
     """A user that is not root, given a directory for the pins and eyes for tracefs, runs it as well."""
     user = 60_998
+    pin_path = open_bpffs / "wattline"
     pin_path.mkdir()
     os.chown(pin_path, user, user)
     os.chown(run_directory, user, user)
-    bpffs = pin_path.parent
-    mode = bpffs.stat().st_mode
-    bpffs.chmod(0o711)
-    caps = "+bpf,+perfmon,+dac_read_search"  # bpffs and tracefs are root's alone here
+    caps = "+bpf,+perfmon,+dac_read_search"  # tracefs is root's alone here
     prefix = (
         "setpriv",
         f"--reuid={user}",
@@ -120,13 +137,12 @@ def test_another_user_with_two_capabilities_will_do(run_directory, pin_path):
         f"--ambient-caps=-all,{caps}",
         f"--bounding-set=-all,{caps}",
     )
-    try:
-        probe = start(run_directory, pin_path, "--probe.backend", "ebpf", prefix=prefix)
-        frame_after(run_directory, time.monotonic_ns())
-        held = capabilities(probe.pid)
-        stop(probe)
-    finally:
-        bpffs.chmod(mode)
+    # It gives up dac_read_search with the rest, and must be able to read its code without.
+    code = code_for(user, user, print, readable_directory / "code")
+    probe = start(run_directory, pin_path, "--probe.backend", "ebpf", prefix=prefix, code=code)
+    frame_after(run_directory, time.monotonic_ns())
+    held = capabilities(probe.pid)
+    stop(probe)
     assert held == {"CAP_BPF"}
     assert probe.returncode == 0
 
@@ -165,12 +181,11 @@ def test_a_file_system_that_is_not_mounted_is_named(run_directory, lost, told):
     have_mounted("tracefs", TRACEFS)
     view = ("unshare", "-m", "sh", "-c", 'while umount "$0" 2>/dev/null; do :; done; exec "$@"', lost)
     # In the BPF file system's root, where the default is.
-    pins = BPFFS / f"wattline-test-{os.getpid()}-unmounted"
+    pins = BPFFS / own_name()
     probe = start(run_directory, pins, prefix=(*view, *ONLY_TWO))
     frame = frame_after(run_directory, time.monotonic_ns())
     output = stop(probe)
-    if pins.exists():
-        pins.rmdir()
+    assert not pins.exists()
     (warning,) = (line for line in output.splitlines() if "WARNING" in line)
     assert "no_ebpf" in warning
     assert told in warning
@@ -182,22 +197,74 @@ def test_pins_outside_a_bpf_file_system_are_refused(run_directory, tmp_path):
     probe = start(run_directory, tmp_path / "pins")
     frame = frame_after(run_directory, time.monotonic_ns())
     output = stop(probe)
+    assert not (tmp_path / "pins").exists()
     assert f"no BPF file system at {tmp_path}" in output
     assert "mount -t bpf bpf" in output
     assert frame.source == "procfs"
 
 
-def test_without_bcc_it_reads_proc(run_directory, pin_path, tmp_path):
+_COVERED = 'mount --bind "$1" /usr/lib/python3/dist-packages/bcc && shift && exec "$@"'
+
+
+@pytest.fixture
+def instead_of_bcc(tmp_path):
+    """Gives the command to start a probe by that finds this code where the distribution has BCC."""
+
+    def prefix(code: str) -> tuple[str, ...]:
+        for name in ("__init__.py", "libbcc.py"):
+            (tmp_path / name).write_text(code, encoding="ascii")
+        return ("unshare", "--mount", "--propagation=private", "sh", "-c", _COVERED, "sh", str(tmp_path))
+
+    return prefix
+
+
+def test_without_bcc_it_reads_proc(run_directory, pin_path, instead_of_bcc):
     """BCC missing is one more reason for /proc, told with the package to install."""
     # And it complains at length first, as the kernel does of a program that it refuses.
     stub = "import sys\nsys.stderr.write('x' * 1_000_000)\nraise ImportError('not installed')\n"
-    (tmp_path / "bcc.py").write_text(stub, encoding="ascii")
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
-    probe = start(run_directory, pin_path, env=environment)
+    probe = start(run_directory, pin_path, prefix=instead_of_bcc(stub))
     frame = frame_after(run_directory, time.monotonic_ns())
     output = stop(probe)
     assert frame.source == "procfs"
     assert "python3-bpfcc" in output
+    assert not pin_path.exists()
+
+
+@pytest.mark.parametrize("backend", ["auto", "ebpf"])
+def test_a_failed_start_leaves_no_directory(run_directory, pin_path, instead_of_bcc, backend):
+    """Whether it goes on with /proc or ends: neither an empty directory nor a half-loaded program is left."""
+    (pin_path / "loading-1").mkdir(parents=True)
+    prefix = instead_of_bcc("raise ImportError('not installed')\n")
+    probe = start(run_directory, pin_path, "--probe.backend", backend, prefix=prefix)
+    if backend == "auto":
+        frame_after(run_directory, time.monotonic_ns())
+        assert not pin_path.exists()  # while it reads /proc as well
+        stop(probe)
+    else:
+        probe.communicate(timeout=20)
+        assert probe.returncode == 78
+    assert not pin_path.exists()
+
+
+def test_a_loader_that_is_killed_leaves_no_directory(run_directory, pin_path, instead_of_bcc):
+    """As by the kernel when memory runs out: the probe ends, and what was half made goes."""
+    stub = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    probe = start(run_directory, pin_path, prefix=instead_of_bcc(stub))
+    output, _errors = probe.communicate(timeout=20)
+    assert probe.returncode == 1
+    assert "the loader was killed by signal 9" in output
+    assert not pin_path.exists()
+
+
+def test_what_others_keep_among_the_pins_survives_a_failed_start(run_directory, pin_path, instead_of_bcc):
+    """A former version's program and a stranger's directory are not ours to remove where loading fails."""
+    former = pin_path / "00000000-00000000-cpu_time"
+    former.mkdir(parents=True)
+    (pin_path / "somebody-elses").mkdir()
+    probe = start(run_directory, pin_path, prefix=instead_of_bcc("raise ImportError('not installed')\n"))
+    frame_after(run_directory, time.monotonic_ns())
+    stop(probe)
+    assert {path.name for path in pin_path.iterdir()} == {former.name, "somebody-elses"}
 
 
 def test_procfs_can_be_asked_for(run_directory, pin_path, cgroup):
@@ -205,13 +272,29 @@ def test_procfs_can_be_asked_for(run_directory, pin_path, cgroup):
     probe = start(run_directory, pin_path, "--probe.backend", "procfs")
     first = frame_after(run_directory, time.monotonic_ns())
     with in_cgroup(cgroup, ["sh", "-c", "while :; do :; done"]):
-        time.sleep(0.5)
+        wait_for(lambda: kernel_cpu_us(cgroup) > 300_000)
         probe.kill()
         probe.communicate()
-        time.sleep(0.5)
+        wait_for(lambda: kernel_cpu_us(cgroup) > 600_000)
         probe = start(run_directory, pin_path, "--probe.backend", "procfs")
         frame = frame_after(run_directory, time.monotonic_ns())
     stop(probe)
     assert not pin_path.exists()
     assert frame.epoch == first.epoch
     assert cgroup_value(frame, cgroup) > 500_000_000
+
+
+def test_a_probe_that_cannot_read_its_code_unloads_its_program(run_directory, pin_path, tmp_path):
+    """Root without capabilities can't enter another user's home: it ends with 77 and leaves no pins."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    for name in ("wattline", "services"):
+        shutil.copytree(ROOT / name, home / name)
+    os.chown(home, 60_999, 60_999)
+    code = isolated.Code(sys.executable, home / "wattline/start.py")
+    probe = start(run_directory, pin_path, "--probe.backend", "ebpf", code=code)
+    output, _errors = probe.communicate(timeout=60)
+    assert probe.returncode == 77, output
+    assert "attached" in output
+    assert "can't read the code it runs" in output
+    assert not pin_path.exists()

@@ -39,6 +39,7 @@ def named_ends(sample, cgroup) -> int:
     )
 
 
+@pytest.mark.alone
 def test_a_fork_storm_is_charged_and_named_whole(load_reader, tmp_path):
     """12,000 short shells: the container's row is the kernel's account to 0.2 %, and each has a named row."""
     reader = load_reader(process_rows=32768)
@@ -60,6 +61,7 @@ def test_a_fork_storm_is_charged_and_named_whole(load_reader, tmp_path):
     assert not any(count for name, count in sample.losses.items() if name != "unseen_births")
 
 
+@pytest.mark.alone
 def test_a_storm_in_a_process_table_too_small_loses_names_only(load_reader, tmp_path):
     """With room for 64 processes the container still has all its time, and what found no room is counted."""
     reader = load_reader(process_rows=64)
@@ -74,6 +76,7 @@ def test_a_storm_in_a_process_table_too_small_loses_names_only(load_reader, tmp_
 
 
 @pytest.mark.e2e
+@pytest.mark.alone
 @pytest.mark.parametrize(("kills", "pause_s"), [(20, 0.3), (1, 30.0)])
 def test_a_reader_killed_during_a_storm_loses_nothing(run_directory, pin_path, tmp_path, kills, pause_s):
     """kill -9 at random, frames dropped on purpose: use summed by a consumer is the kernel's account."""

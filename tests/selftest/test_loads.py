@@ -59,7 +59,7 @@ def test_a_load_uses_its_share_and_stands_still_when_frozen(container, kind):
 def test_a_container_is_removed_with_whoever_is_in_it(container):
     """Also what is frozen in it; directories that were not there before go, too."""
     assert container.path.exists()
-    existed = whole_mount(Path("/proc")) / "docker"
+    existed = container.path.parent
     with cgroups.made(existed / "other" / "deeper") as other, placing.running() as processes:
         processes.start_loads([placing.Load("", "spin", 0.1, CPUS[-1], other)])
         while not other.cpu_ns():

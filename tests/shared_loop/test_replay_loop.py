@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from wattline.log import Log
-from wattline.service import Runtime
+from wattline.runtime import Runtime
 from wattline.settings import CommonSettings
 from wattline.wire.bus import read_last
 from wattline.wire.codec import decode, encode

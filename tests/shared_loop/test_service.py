@@ -4,6 +4,7 @@
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.readable import command
 from wattline import __version__
+from wattline.isolated import HERE
 from wattline.wire.bus import Publisher, Subscriber, read_last
 from wattline.wire.codec import decode
 from wattline.wire.frames import Status
@@ -24,6 +27,7 @@ from . import tiny_stage
 _PATIENCE_S = 20.0
 _STOP_S = 2.0
 _UID, _GID = 60612, 60610
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 _FIXTURES = Path(__file__).parents[1] / "wire/fixtures/valid"
 
 
@@ -39,13 +43,15 @@ def until(happened, what):
 class Service:
     """A running tiny service and its log."""
 
-    def __init__(self, run, log_path, *flags, environ=None, groups=(), program=(tiny_stage.__file__,)):
+    def __init__(
+        self, run, log_path, *flags, environ=None, groups=(), command=(sys.executable, tiny_stage.__file__)
+    ):
         self.directory = ServiceDirectory(run, "power")
         self._log_path = log_path
         self._log = log_path.open("wb")
         arguments = ["--run", str(run), "--node", "n", "--interval-s", "0.05", *flags]
         self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [*command, *arguments],
             stdout=self._log,
             stderr=self._log,
             cwd=Path(tiny_stage.__file__).parent,
@@ -313,7 +319,8 @@ def test_frames_of_subscribed_topics_reach_the_stage(start, run_directory):
     neighbour = ServiceDirectory(run_directory, "probe")
     neighbour.prepare()
     publisher = Publisher(neighbour)
-    publisher.publish(decode((_FIXTURES / "activity_full.frame").read_bytes()), is_state=True)
+    frame = decode((_FIXTURES / "activity_full.frame").read_bytes())
+    publisher.publish(msgspec.structs.replace(frame, boot_id=BOOT_ID), is_state=True)
     publisher.close()
     assert start().logged(" frame ").endswith("topic=activity seq=3")
 
@@ -323,7 +330,8 @@ def test_a_distrusted_neighbour_is_named_and_not_heard(start, run_directory):
     neighbour = ServiceDirectory(run_directory, "probe")
     neighbour.prepare()
     publisher = Publisher(neighbour)
-    publisher.publish(decode((_FIXTURES / "activity_full.frame").read_bytes()), is_state=True)
+    frame = decode((_FIXTURES / "activity_full.frame").read_bytes())
+    publisher.publish(msgspec.structs.replace(frame, boot_id=BOOT_ID), is_state=True)
     publisher.close()
     neighbour.path.chmod(0o2770)
     service = start()
@@ -392,14 +400,20 @@ def handed_over(run_directory):
     return path
 
 
+@pytest.fixture
+def as_another(readable_directory):
+    """The tiny service from code that the user it becomes can read."""
+    return command(Path(tiny_stage.__file__), readable_directory, _UID, _GID)
+
+
 def status_of(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def test_a_service_started_as_root_drops_everything(start, handed_over):
+def test_a_service_started_as_root_drops_everything(start, handed_over, as_another):
     """--user: that uid and gid for good, no groups, no capabilities, no way to new ones; and it works."""
-    service = start("--user", f"{_UID}:{_GID}", groups=[4, 60999])
+    service = start("--user", f"{_UID}:{_GID}", groups=[4, 60999], command=as_another)
     until(lambda: read_last(service.directory), "a frame")
     status = status_of(service.process.pid)
     assert status["Uid"] == [str(_UID)] * 4
@@ -419,33 +433,36 @@ def test_a_service_started_as_root_drops_everything(start, handed_over):
     assert service.stop()[0] == 0
 
 
-def test_a_dropped_service_cannot_make_its_own_directory(start):
+def test_a_dropped_service_cannot_make_its_own_directory(start, as_another):
     """The directory must be there: in a run directory of root's, another user can't make it."""
-    service = start("--user", f"{_UID}:{_GID}")
+    service = start("--user", f"{_UID}:{_GID}", command=as_another)
     assert service.ended() == 77
     assert "may write to" in service.log
 
 
-# Does everything once before it gives up root: the user it becomes may not be able to read the code.
-_AS_ANOTHER_USER = f"""
-import codecs, os, sys
-import tiny_stage
-from wattline.settings import load
-load(tiny_stage.TinySettings, "power", sys.argv[1:], os.environ)
-for name in ("ascii", "latin-1", "idna"):
-    codecs.lookup(name)
-os.setgroups([])
-os.setresgid({_GID}, {_GID}, {_GID})
-os.setresuid({_UID}, {_UID}, {_UID})
-sys.exit(tiny_stage.run())
-"""
+def test_a_service_that_cannot_read_its_code_says_so(start, handed_over, tmp_path):
+    """Code below a directory that the new user can't enter: exit code 77 at once, the path and the cure."""
+    hidden = tmp_path / "hidden"  # pytest's directories are mode 0700, too
+    hidden.mkdir(mode=0o700)
+    shutil.copytree(HERE.start.parent, hidden / "wattline")
+    shutil.copy(tiny_stage.__file__, hidden)
+    program = (
+        f"import sys; sys.path.insert(0, {str(hidden)!r}); import tiny_stage; sys.exit(tiny_stage.run())"
+    )
+    service = start("--user", f"{_UID}:{_GID}", command=[sys.executable, "-c", program])
+    assert service.ended() == 77
+    assert "can't read the code it runs: " in service.log
+    assert "has to be entered on the way" in service.log
+    assert "`wattline up` as root" in service.log
+    assert not (handed_over / "last").exists()
 
 
 @pytest.mark.parametrize(("user", "code"), [("1:1", 77), (f"{_UID}:1", 77), (f"{_UID}:{_GID}", 0)])
-def test_only_root_can_become_another_user(start, run_directory, user, code):
+def test_only_root_can_become_another_user(start, run_directory, as_another, user, code):
     """--user for who isn't root is refused with 77, unless one is that user already."""
     os.chown(run_directory, _UID, _GID)
-    service = start("--user", user, program=["-c", _AS_ANOTHER_USER])
+    become = ["setpriv", f"--reuid={_UID}", f"--regid={_GID}", "--clear-groups"]
+    service = start("--user", user, command=[*become, *as_another])
     if code == 0:
         service.logged(" started ")
         assert service.stop()[0] == 0
@@ -462,14 +479,14 @@ time.sleep(1000)
 
 
 @pytest.mark.parametrize("user", [[], ["--user", f"{_UID}:{_GID}"]])
-def test_a_service_ends_with_its_parent(run_directory, handed_over, user):
+def test_a_service_ends_with_its_parent(run_directory, handed_over, as_another, user):
     """--die-with-parent: kill -9 of the parent ends the child, also after it has changed its user."""
     if not user:
         os.chown(handed_over, os.geteuid(), -1)
     directory = ServiceDirectory(run_directory, "power")
     flags = ["--run", str(run_directory), "--interval-s", "0.05", "--die-with-parent", *user]
     parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT, sys.executable, tiny_stage.__file__, *flags],
+        [sys.executable, "-c", _PARENT, *as_another, *flags],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -8,7 +8,8 @@ from typing import Annotated
 from msgspec import field
 
 from wattline.errors import Fatal, Gone, Retry
-from wattline.service import Runtime, main
+from wattline.runtime import Runtime
+from wattline.service import main
 from wattline.settings import ReplaySettings, meaning
 from wattline.wire.columns import U32, U64
 from wattline.wire.frames import AnyFrame, Power, PowerZones
@@ -72,6 +73,16 @@ class TinyStage:
                 raise Gone
             case "fatal":
                 raise Fatal("asked to fail", FATAL_CODE)
+            case "endless":
+                self._runtime.log.info("stuck")
+                while True:
+                    pass
+            case "endless_c":
+                self._runtime.log.info("stuck")
+                deadline_s = time.monotonic() + 2  # time for the signal, whose handler runs between calls
+                while time.monotonic() < deadline_s:
+                    pass
+                sum(range(10**15))  # one call into C
             case "slow":
                 time.sleep(3.5 * self._runtime.interval_ns / 1e9)
 

@@ -41,7 +41,8 @@ def main() -> None:
         column = U64(bytes(8 * rows))
         cgroups = ActivityCgroups(cgroup_id=column, cpu_ns=column)
         publisher.publish(
-            msgspec.structs.replace(template, seq=seq, mono_ns=seq, cgroups=cgroups), is_state=True
+            msgspec.structs.replace(template, seq=seq, mono_ns=template.epoch + seq, cgroups=cgroups),
+            is_state=True,
         )
 
     while not select.select([sys.stdin], [], [], 0.01)[0]:

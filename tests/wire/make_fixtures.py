@@ -45,6 +45,7 @@ HEADER = {
     "unix_ns": 1_700_000_000_000_000_000,
     "interval_ns": 1_000_000_000,
 }
+USEFUL = {"useful_mono_ns": 4_990_000_000, "failed_turns": 2}
 SOURCES = [
     {"name": "rapl_sysfs", "up": True, "reason": ""},
     {"name": "redfish", "up": False, "reason": "timed out after 5 s"},
@@ -492,6 +493,8 @@ VALID = {
     "activity_full": ACTIVITY,
     "activity_empty": optional_left_out({**ACTIVITY, **NO_ACTIVITY}),
     "activity_full_2": ACTIVITY_2,
+    # Since the header tells whether the stage's content advances.
+    "activity_full_3": changed(ACTIVITY_2, **USEFUL),
     "activity_optional_columns_empty": changed(
         ACTIVITY_2,
         cpus={"socket": u32(), "offline_ns": u64(), "frequency_khz": u32()},
@@ -525,6 +528,7 @@ VALID = {
     "activity_names_not_utf_8": msgpack.packb(ACTIVITY).replace(b"sshd", b"s\xff\xfed"),
     "power_full": POWER,
     "power_full_2": POWER_2,
+    "power_full_3": changed(POWER_2, **USEFUL),
     "power_gpu_use_empty": changed(
         POWER_2, gpu_use={"index": [], "pid": u32(), "start_ticks": u64(), "busy_ns": u64()}
     ),
@@ -542,6 +546,7 @@ VALID = {
     "metadata_full_2": METADATA_2,
     "metadata_full_3": METADATA_3,
     "metadata_full_4": METADATA_4,
+    "metadata_full_5": changed(METADATA_4, **USEFUL),
     "metadata_containers_empty": changed(METADATA_4, containers={"container_id": [], "container_name": []}),
     "metadata_optional_columns_left_out": changed(
         METADATA_3, cgroups={"vm_id": ...}, processes={"container_id": ..., "runtime": ..., "pod_uid": ...}
@@ -554,6 +559,10 @@ VALID = {
     "energy_full": ENERGY,
     "energy_full_2": ENERGY_2,
     "energy_full_3": ENERGY_3,
+    "energy_full_4": changed(ENERGY_3, **USEFUL),
+    "energy_full_5": changed(
+        ENERGY_3, **USEFUL, zones={"is_listed": u8(1, 1, 0), "reading_interval_ns": u64(10**9, 10**9, 0)}
+    ),
     "energy_optional_columns_empty": changed(
         ENERGY_2,
         zones={"share_by": [], "model_error_ratio_ppm": u32(), "idle_doubt_uw": u64()},
@@ -579,6 +588,7 @@ VALID = {
     },
     "energy_fields_added": changed(ENERGY, unattributed={"since_mono_ns": u64(1, 2, 3)}, price_ppm=5),
     "status_full": STATUS,
+    "status_full_2": changed(STATUS, **USEFUL),
     "status_empty": optional_left_out(STATUS),
     "status_fields_added": changed(STATUS, threads=3),
 }
@@ -603,8 +613,8 @@ INVALID: dict[str, Any] = {
     "not_msgpack__last_byte_missing": _POWER_PACKED[:-1],
     "not_msgpack__a_byte_too_many": _POWER_PACKED + b"\x00",
     "not_msgpack__two_frames": _POWER_PACKED * 2,
-    "not_msgpack__key_is_a_number": msgpack.packb({**POWER, 5: 1}),
-    "not_msgpack__key_is_a_list": b"\x81\x91\x01\x01",
+    "invalid__key_is_a_number": msgpack.packb({**POWER, 5: 1}),
+    "invalid__key_is_a_list": b"\x81\x91\x01\x01",
     "not_msgpack__arrays_nested_5000_deep": b"\x91" * 5000,
     "not_msgpack__maps_nested_5000_deep": b"\x81\xa1a" * 5000,
     "not_msgpack__text_claims_4_gb": _KEY + b"\xdb\xff\xff\xff\xff",
@@ -614,13 +624,14 @@ INVALID: dict[str, Any] = {
     "not_msgpack__map_claims_4_g_keys": _KEY + b"\xdf\xff\xff\xff\xff",
     "not_msgpack__map_of_5000_keys": msgpack.packb({**POWER, "x": {str(key): 0 for key in range(5000)}}),
     "not_msgpack__text_of_70000_bytes": changed(POWER, node="n" * 70_000),
-    "not_msgpack__extension": _KEY + b"\xd4\x05\x00",
+    "not_msgpack__extension": changed(POWER, x=msgpack.ExtType(5, b"\x00")),
     "not_msgpack__extension_claims_4_gb": _KEY + b"\xc9\xff\xff\xff\xff\x05",
-    "not_msgpack__timestamp": _KEY + b"\xd6\xff\x00\x00\x00\x01",
+    "not_msgpack__timestamp": changed(POWER, x=msgpack.Timestamp(1)),
     "not_a_map__array": ["power", 1],
     "not_a_map__nil": None,
     "not_a_map__number": 1,
     "not_a_map__text": "power",
+    "not_msgpack__nested_9_deep": changed(POWER, x=[[[[[[[[1]]]]]]]]),
     "invalid__schema_missing": changed(POWER, schema=...),
     "invalid__schema_0": changed(POWER, schema=0),
     "invalid__schema_negative": changed(POWER, schema=-1),
@@ -702,6 +713,7 @@ INVALID: dict[str, Any] = {
     "invalid__paths_lengths_differ": changed(ACTIVITY_2, paths={"parent_id": u64(0, 1)}),
     "invalid__paths_without_removed": changed(ACTIVITY_2, paths={"removed": ...}),
     "invalid__covers_missing": changed(METADATA, covers_mono_ns=...),
+    "invalid__is_listed_too_few": changed(ENERGY_3, zones={"is_listed": u8(1)}),
     "invalid__zone_row_out_of_range": changed(ENERGY, unattributed={"zone_row": u32(0, 1, 2)}),
     "invalid__container_row_out_of_range": changed(ENERGY, processes={"container_row": u32(0, 2)}),
     "invalid__columns_per_zone_too_few": changed(ENERGY, processes={"idle_uj": [u64(0, 0)]}),
@@ -711,6 +723,8 @@ INVALID: dict[str, Any] = {
     "invalid__column_per_zone_too_short": changed(ENERGY, containers={"idle_uj": [u64(0), u64(0, 0)]}),
     "invalid__column_per_zone_flat": changed(ENERGY, containers={"idle_uj": u64(0, 0)}),
     "invalid__errors_count_is_text": changed(STATUS, errors={"retry": "3"}),
+    "invalid__failed_turns_negative": changed(STATUS, failed_turns=-1),
+    "invalid__useful_as_text": changed(POWER, useful_mono_ns="5"),
     "invalid__memory_negative": changed(STATUS, memory_bytes=-1),
 }
 

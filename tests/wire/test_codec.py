@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from wattline.wire import codec
 from wattline.wire.codec import FRAME_BYTES_MAX, decode, encode
-from wattline.wire.frames import FRAME_TYPES
+from wattline.wire.columns import U8, U32, U64
+from wattline.wire.frames import FRAME_TYPES, MetadataProcesses
 from wattline.wire.packed import FrameError
 
 from . import make_fixtures
@@ -126,17 +127,116 @@ def test_oversize_frames_are_refused_by_both_sides(monkeypatch):
     assert caught.value.reason == "too_large"
 
 
+def peak_bytes_of(action):
+    """The most memory that Python had at once beyond what it had before."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def refusal(data):
+    """(the reason word with which bytes are refused, the memory that it took)."""
+    reasons = []
+
+    def decode_it():
+        with pytest.raises(FrameError) as caught:
+            decode(data)
+        reasons.append(caught.value.reason)
+
+    peak_bytes = peak_bytes_of(decode_it)
+    return reasons[0], peak_bytes
+
+
 def test_claimed_lengths_do_not_allocate():
     """A frame of a few kilobytes can't make a reader reserve megabytes before it is refused."""
     hostile = make_fixtures.frames()["invalid/not_msgpack__arrays_claim_a_million_rows_each.frame"]
-    tracemalloc.start()
-    try:
-        with pytest.raises(FrameError):
-            decode(hostile)
-        _, peak_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak_bytes < 1_000_000
+    assert refusal(hostile)[1] < 1_000_000
+
+
+_EMPTIES = {"maps": {}, "arrays": [], "texts": "", "nil": None, "numbers": 1}
+
+
+@pytest.mark.parametrize("kind", _EMPTIES)
+@pytest.mark.parametrize("key", ["unknown", "zones.unknown", "sources", "zones.zone", "zones.raw", "node"])
+def test_memory_stays_within_four_times_the_frame(kind, key):
+    """Millions of elements of a byte each, below any key, are refused before objects are made of them."""
+    frame = msgpack.unpackb(make_fixtures.frames()["valid/power_full.frame"])
+    table, _, column = key.partition(".")
+    (frame[table] if column else frame)[column or table] = [[_EMPTIES[kind]] * 500_000] * 8
+    data = msgpack.packb(frame)
+    reason, peak_bytes = refusal(data)
+    assert reason in ("too_many", "invalid")
+    assert peak_bytes < 4 * len(data)
+
+
+def test_short_texts_are_bounded_as_a_whole():
+    """Two million names of two characters are too many for their bytes, though each column is not."""
+    frame = msgpack.unpackb(make_fixtures.frames()["valid/metadata_full_4.frame"])
+    for table in (frame["cgroups"], frame["processes"]):
+        for name, column in table.items():
+            if not column or (isinstance(column[0], str) and column[0] not in ("u8", "u32", "u64")):
+                table[name] = [f"{row % 36**2:02x}" for row in range(250_000)]
+    data = msgpack.packb(frame)
+    reason, peak_bytes = refusal(data)
+    assert reason == "too_many"
+    # The floor: what any frame may have, however small.
+    assert peak_bytes < 4 * len(data) + 250_000 * 72
+
+
+@pytest.mark.parametrize("first", [b"comm-of-a-process", b"comm-of-a-proces\xff"], ids=["utf-8", "not utf-8"])
+def test_names_cost_about_four_times_their_bytes(first):
+    """Also in a column with a name that isn't UTF-8, which is taken apart name by name."""
+    count = 200_000
+    frame = decode(make_fixtures.frames()["valid/metadata_full.frame"])
+    processes = MetadataProcesses(
+        pid=U32(range(count)),
+        start_ticks=U64(range(count)),
+        kernel=U8(bytes(count)),
+        comm=["COMM-OF-A-PROCESS"] * count,
+    )
+    data = encode(msgspec.structs.replace(frame, processes=processes)).replace(b"COMM-OF-A-PROCESS", first, 1)
+    names = []
+    peak_bytes = peak_bytes_of(lambda: names.extend(decode(data).processes.comm))
+    assert len(names) == count
+    assert names[0] == first.decode("utf-8", "backslashreplace")
+    assert names[1] == "COMM-OF-A-PROCESS"
+    assert peak_bytes < 4 * len(data)
+
+
+def test_a_hundred_thousand_processes_are_not_too_many():
+    """The limits are far from what a large machine publishes, also where most texts are empty."""
+    frame = decode(make_fixtures.frames()["valid/metadata_full.frame"])
+    count = 100_000
+    processes = MetadataProcesses(
+        pid=U32(range(count)),
+        start_ticks=U64(range(count)),
+        kernel=U8(bytes(count)),
+        comm=["sh"] * count,
+        container_id=[""] * count,
+        runtime=[""] * count,
+        pod_uid=[""] * count,
+        vm_id=[""] * count,
+    )
+    assert len(decode(encode(msgspec.structs.replace(frame, processes=processes))).processes) == count
+
+
+def test_a_frame_has_at_most_256_zones():
+    """Each zone is two columns of every workload, so their number is bounded."""
+    frame = msgpack.unpackb(make_fixtures.frames()["valid/power_full.frame"])
+    for count, is_accepted in ((256, True), (257, False)):
+        for name, column in frame["zones"].items():
+            if column[0] in ("u32", "u64"):
+                frame["zones"][name] = [column[0], bytes(int(column[0][1:]) // 8 * count)]
+            else:
+                frame["zones"][name] = ["x"] * count
+        if is_accepted:
+            assert len(decode(msgpack.packb(frame)).zones) == count
+        else:
+            with pytest.raises(FrameError, match="at most 256 rows, got 257"):
+                decode(msgpack.packb(frame))
 
 
 def test_names_are_cut_before_a_reader_would_refuse_them():

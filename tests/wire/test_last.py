@@ -14,8 +14,8 @@ from wattline.wire.rundir import ServiceDirectory
 
 
 @pytest.fixture
-def directory(tmp_path):
-    directory = ServiceDirectory(tmp_path / "run", "power")
+def directory(run_directory):
+    directory = ServiceDirectory(run_directory, "power")
     directory.prepare()
     return directory
 
@@ -64,5 +64,5 @@ def test_a_health_check_loads_little(directory):
     result = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
-    assert "power: healthy" in result.stdout
+    assert "power: working" in result.stdout
     assert result.stdout.endswith("0 []\n")

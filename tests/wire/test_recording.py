@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 import zlib
 
+import msgspec
 import pytest
 
 from tests.calculator.world import World
@@ -95,6 +96,43 @@ def test_a_flipped_byte_anywhere_is_told_with_its_place(recording, tmp_path, mas
         ):
             payloads.extend(iter(reader))
         assert payloads == PAYLOADS[:before]
+
+
+def test_a_torn_end_is_read_once(tmp_path, monkeypatch):
+    """However large the last record: its checksum is made of its bytes once, not once for each of them."""
+    path, present = tmp_path / "torn.rec", 3_000_000
+    with RecordingWriter(path) as writer:
+        writer.write(b"one")
+        writer.write(bytes(present + 1000))
+    path.write_bytes(path.read_bytes()[:-1000])
+    calls, checked, real = 0, 0, zlib.crc32
+
+    def counting(data, *value):
+        nonlocal calls, checked
+        calls, checked = calls + 1, checked + len(data)
+        return real(data, *value)
+
+    monkeypatch.setattr("wattline.wire.recording.zlib.crc32", counting)
+    payloads, torn = read(path)
+    assert payloads == [b"one"]
+    assert f"{present + 8} bytes of which are there" in torn
+    assert present <= checked < 1.1 * present
+    assert calls < 1100
+
+
+def test_a_length_that_lies_in_one_byte_is_damage(tmp_path):
+    """With a whole record behind its head that is no torn end, however far the length lies beyond it."""
+    path = tmp_path / "damaged.rec"
+    with RecordingWriter(path) as writer:
+        writer.write(b"x" * 300)
+        writer.write(b"one more")
+    data = bytearray(path.read_bytes())
+    for place in range(1, 4):
+        wrong = data.copy()
+        wrong[len(MAGIC) + place] |= 0x02
+        path.write_bytes(wrong)
+        with pytest.raises(Fatal, match=f"damaged: at byte {len(MAGIC)} it has a length of"):
+            read(path)
 
 
 def test_the_cure_for_damage_works(recording, tmp_path):
@@ -282,3 +320,28 @@ def test_recorded_frames_are_those_a_subscriber_would_get(tmp_path):
         assert recorded.refused == {"not_msgpack": 1}
     with pytest.raises(Fatal, match=r"without a frame of metadata \(not_msgpack.*was `wattline up` running"):
         RecordedFrames(path, ["metadata"])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"epoch": 2**62}, "wrong_time"),
+        ({"mono_ns": 2**62}, "wrong_time"),
+        ({"producer": "metadata"}, "forged"),
+    ],
+)
+def test_one_wrong_frame_does_not_end_a_recording(tmp_path, change, reason):
+    """A frame that a live reader would refuse is refused here, and those after it are given."""
+    world = World()
+    path = tmp_path / "a"
+    good = []
+    with RecordingWriter(path) as writer:
+        for second in range(6):
+            world.run(1, {(2, 10, 5): 0.5})
+            good.append(world.power())
+            writer.write(encode(good[-1]))
+            if second == 2:
+                writer.write(encode(msgspec.structs.replace(good[-1], **change)))
+    with RecordedFrames(path, ["power"]) as recorded:
+        assert list(recorded) == good
+        assert recorded.refused == {reason: 1}

@@ -7,22 +7,16 @@ import stat
 import pytest
 
 from wattline.errors import Fatal, Retry
+from wattline.pipeline import SERVICES
 from wattline.wire import rundir
 from wattline.wire.bus import Publisher, read_last
 from wattline.wire.codec import decode
-from wattline.wire.rundir import SERVICES, Lock, ServiceDirectory, lock_holder, prepare_run
+from wattline.wire.rundir import Lock, ServiceDirectory, lock_holder, prepare_run
 
 from . import make_fixtures
 
 _STRANGER = 60999
 _GROUP = 60600
-
-
-@pytest.fixture
-def directory(run_directory):
-    prepared = ServiceDirectory(run_directory, "power")
-    prepared.prepare()
-    return prepared
 
 
 @pytest.fixture
@@ -276,3 +270,75 @@ def test_who_waits_for_a_lock_is_not_its_holder(directory, monkeypatch):
     )
     monkeypatch.setattr(rundir.Path, "read_text", lambda *_a, **_k: locks)
     assert lock_holder(directory.lock) == 14
+
+
+def test_a_lock_is_private(directory):
+    """Mode 0600, whatever it was: a member of the group who can open it can hold it, read-only even."""
+    directory.lock.touch(mode=0o640)
+    with Lock(directory.lock) as lock:
+        assert stat.S_IMODE(directory.lock.stat().st_mode) == 0o600
+        assert lock.acquire()
+
+
+def test_a_lock_follows_no_link(directory, tmp_path):
+    """Nothing is opened or created through a link in a lock's place."""
+    directory.lock.symlink_to(tmp_path / "created")
+    with pytest.raises(Fatal, match=r"symbolic links; expected a plain file of uid 0") as caught:
+        Lock(directory.lock)
+    assert caught.value.exit_code == Fatal.PERMISSION
+    assert not (tmp_path / "created").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "second name", "another user's"])
+def test_a_lock_is_a_plain_file_of_our_own(directory, kind):
+    """What is anything else is refused at once: a pipe, another file's second name, another user's file."""
+    if kind == "pipe":
+        os.mkfifo(directory.lock)
+    else:
+        directory.lock.touch()
+        if kind == "second name":
+            (directory.path / "other").hardlink_to(directory.lock)
+        else:
+            os.chown(directory.lock, _STRANGER, -1)
+    with pytest.raises(Fatal, match=r"expected (0|a plain file)"):
+        Lock(directory.lock)
+
+
+def test_root_makes_no_lock_in_another_users_directory(directory):
+    """Even where nothing is in the way."""
+    os.chown(directory.path, _STRANGER, -1)
+    with pytest.raises(Fatal, match=r"root makes no file there"):
+        Lock(directory.lock)
+    assert not directory.lock.exists()
+
+
+def test_the_pid_file_follows_no_link(directory, tmp_path):
+    """A link in its place is replaced; what it leads to stays."""
+    victim = tmp_path / "victim"
+    victim.write_text("kept", encoding="ascii")
+    directory.pid.symlink_to(victim)
+    directory.write_pid()
+    assert directory.pid.read_text(encoding="ascii") == f"{os.getpid()}\n"
+    assert not directory.pid.is_symlink()
+    assert victim.read_text(encoding="ascii") == "kept"
+    directory.remove_pid()
+    assert not directory.pid.exists()
+
+
+@pytest.mark.parametrize("how", ["owned", "open", "through a link"])
+def test_root_refuses_a_place_that_others_can_replace(tmp_path, how):
+    """A run directory below another user's, or below one open to all, could be another one a moment later."""
+    above = tmp_path / "above"
+    above.mkdir()
+    if how == "open":
+        above.chmod(0o777)
+    else:
+        os.chown(above, _STRANGER, -1)
+    run = above / "run"
+    if how == "through a link":
+        (tmp_path / "link").symlink_to(above)
+        run = tmp_path / "link/run"
+    with pytest.raises(Fatal, match=r"can be replaced by the users who may write to .*above") as caught:
+        prepare_run(run)
+    assert caught.value.exit_code == Fatal.PERMISSION
+    assert not run.exists()

@@ -168,6 +168,20 @@ def test_sequence_goes_on_after_a_restart(path):
         assert slots(path)[0] == (number, b"%d" % number)
 
 
+def test_sequence_begins_again_where_it_would_end(path):
+    """A file whose sequence leaves no number to go on with keeps its payload, and takes more."""
+    writer = SlotWriter(path)
+    writer._sequence = 2**64 - 2
+    writer.write(b"last")
+    writer.close()
+    assert slots(path) == [(2**64 - 1, b"last")]
+    writer = SlotWriter(path)
+    assert slots(path) == [(1, b"last")]
+    writer.write(b"next")
+    assert read(path) == b"next"
+    writer.close()
+
+
 def test_a_reader_keeps_reading_across_a_larger_file(path):
     """Whoever opened the former file finds the new one at the same path."""
     writer = SlotWriter(path)
@@ -281,3 +295,13 @@ def test_a_file_shortened_while_it_is_read_does_not_kill_the_reader(path, monkey
     monkeypatch.setattr(shared.os, "pread", lambda *arguments: (os.truncate(path, 20), pread(*arguments))[1])
     with pytest.raises(Damaged):
         read(path)
+
+
+def test_a_link_in_place_of_the_directory_is_not_followed(run_directory):
+    """The directory was checked before; a link that replaced it meanwhile leads elsewhere."""
+    (run_directory / "power").mkdir()
+    SlotWriter(run_directory / "power/last").write(b"one")
+    (run_directory / "link").symlink_to("power")
+    assert read(run_directory / "power/last") == b"one"
+    with pytest.raises((Damaged, NotADirectoryError)):
+        read(run_directory / "link/last")

@@ -10,12 +10,12 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from wattline.wire import bus, codec, names, packed, rundir, shared
+from wattline.pipeline import PRODUCER_OF_TOPIC, SERVICES
+from wattline.wire import bus, codec, decoding, names, order, packed, parts, plausible, rundir, shared
 from wattline.wire.codec import decode, encode
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import (
     FRAME_TYPES,
-    PRODUCER_OF_TOPIC,
     SCHEMA,
     Frame,
     Natural,
@@ -23,7 +23,6 @@ from wattline.wire.frames import (
     Table,
     Use,
 )
-from wattline.wire.rundir import SERVICES
 
 _ROOT = Path(__file__).parents[2]
 _TEXT = (_ROOT / "docs/wire.md").read_text(encoding="utf-8")
@@ -118,7 +117,7 @@ def test_every_meaning_is_filled_in():
 def test_every_reason_is_described():
     """The reason words on the page are those that the code counts by."""
     raised = set()
-    for module in (codec, packed, bus):
+    for module in (codec, decoding, packed, parts, plausible, bus):
         raised |= set(
             re.findall(r'FrameError\(\s*"(\w+)"', Path(module.__file__).read_text(encoding="utf-8"))
         )
@@ -134,9 +133,15 @@ def test_every_reason_is_described():
         f"0{bus._SOCKET_MODE:o} (connecting",
         f"| {rundir.DIRECTORY_MODE:o} |",
         f"longer than {rundir._SOCKET_PATH_BYTES_MAX} bytes",
-        f"at most {codec.FRAME_BYTES_MAX} bytes; a str 65536 bytes; a bin {packed.ROWS_MAX * 8} bytes",
-        f"an array {packed.ROWS_MAX}",
-        f"a map {packed._KEYS_MAX} keys",
+        f"at most {codec.FRAME_BYTES_MAX} bytes; a str 65536 bytes; a bin {parts.ROWS_MAX * 8} bytes",
+        f"an array {parts.ROWS_MAX}",
+        f"a map {parts.KEYS_MAX} keys",
+        f"at most {decoding.LISTS_MAX} columns",
+        f"deeper than {parts.DEPTH_MAX} levels",
+        f"has at most {parts._ELEMENTS_MIN} + its\nbytes ÷ {parts._BYTES_PER_ELEMENT} elements",
+        f"more than {plausible.AHEAD_NS_MAX // 10**9} s above the reader's clock",
+        f"is {plausible.REPLAY_AHEAD_NS_MAX // 10**9} s above it",
+        f"A gap of {order._MISSING_MAX} or more",
         f"beyond\n{names.NAME_CHARACTERS_MAX} characters",
         f"at most {shared.PAYLOAD_BYTES_MAX} |",
         f"at least {shared._CAPACITY_MIN}",
@@ -180,7 +185,9 @@ def test_the_examples_remarks_say_what_its_bytes_are():
     said = dict(re.findall(r'  +"(\w+)": (.+)$', section("## 9. A whole frame"), re.MULTILINE))
     for name in ("topic", "node", "producer"):
         assert said.pop(name) == f'"{frame[name]}"'
-    for name in ("schema", "epoch", "run", "seq", "unix_ns", "interval_ns"):
+    for name in (
+        *("schema", "epoch", "run", "seq", "unix_ns", "interval_ns", "useful_mono_ns", "failed_turns"),
+    ):
         assert said.pop(name) == str(frame[name])
     assert said["energy_uj"] == '["u64", 70000]'
     tables = {*frame["zones"], *frame["gpu_use"]}

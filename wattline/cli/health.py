@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`wattline health SERVICE`: exit code 0 if its last frame is young, 1 if it is old or missing."""
+"""`wattline health SERVICE`: exit code 0 if the service works, 1 if it has a fault.
+
+It works while its content advances. One that only waits for another stage is all right, too: a restart would
+not help it.
+"""
 
 import argparse
 import os
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from wattline.cli import COMMON_FLAGS
-from wattline.wire.last import read_heartbeat
-from wattline.wire.rundir import SERVICES, ServiceDirectory
-
-# A service may miss two ticks and have a moment more: one slow scrape or compile is no illness.
-_MISSED_TICKS = 3
-_GRACE_S = 2.0
+from wattline.errors import Fatal
+from wattline.health import Verdict, verdict
+from wattline.pipeline import SERVICES
+from wattline.wire.last import Heartbeat, read_heartbeat
+from wattline.wire.rundir import ServiceDirectory
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,10 +25,27 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="wattline health", description=__doc__, epilog=COMMON_FLAGS)
     parser.add_argument("service", choices=SERVICES)
     parser.add_argument(
-        "--max-age-s", type=float, help="oldest acceptable frame (default: three of its intervals and 2 s)"
+        "--max-age-s",
+        type=_age_s,
+        metavar="S",
+        help="oldest acceptable frame (default: three of its intervals and 2 s)",
     )
+    parser.add_argument("--run", help=argparse.SUPPRESS)  # named here only so that its value is no service
+    parser.add_argument("--config", help=argparse.SUPPRESS)  # likewise
     options, rest = parser.parse_known_args(arguments)
+    for flag, value in (("--run", options.run), ("--config", options.config)):
+        rest += [] if value is None else [flag, value]
     return check(_run_directory(rest), options.service, options.max_age_s)
+
+
+def _age_s(text: str) -> float:
+    try:
+        age_s = float(text)
+    except ValueError:
+        age_s = 0.0
+    if not 0 < age_s < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r:.40}")
+    return age_s
 
 
 def _run_directory(flags: Sequence[str]) -> Path:
@@ -34,19 +55,43 @@ def _run_directory(flags: Sequence[str]) -> Path:
         return Path(named)
     from wattline.settings import CommonSettings, load  # noqa: PLC0415 for the reason above
 
-    return load(CommonSettings, "health", flags, os.environ)[0].run
+    from .choice import choose, is_given  # noqa: PLC0415 likewise
+
+    run = load(CommonSettings, "health", flags, os.environ)[0].run
+    return choose(run, is_given=is_given(run), command="health").run
 
 
 def check(run: Path, service: str, max_age_s: float | None) -> int:
     """The same for callers inside."""
-    last = read_heartbeat(ServiceDirectory(run, service))
+
+    @cache
+    def find(name: str) -> Heartbeat | None:
+        return read_heartbeat(ServiceDirectory(run, name))
+
+    last = find(service)
+    now_ns = time.monotonic_ns()  # after reading: a frame that came in between would be of the future
+    found = verdict(service, find, now_ns)
     if last is None:
-        print(f"{service}: no frame at {run / service / 'last'}")
-        return 1
-    age_s = (time.monotonic_ns() - last.mono_ns) / 1e9
-    limit_s = max_age_s if max_age_s is not None else _MISSED_TICKS * last.interval_ns / 1e9 + _GRACE_S
-    # A frame of an earlier boot may seem to come from the future.
-    healthy = 0 <= age_s <= limit_s
-    verdict = "healthy" if healthy else "unhealthy"
-    print(f"{service}: {verdict}, last frame {age_s:.1f} s old (limit {limit_s:.1f} s)")
-    return 0 if healthy else 1
+        return _no_frame(run, service)
+    age_s = (now_ns - last.mono_ns) / 1e9
+    too_old = max_age_s is not None and not 0 <= age_s <= max_age_s
+    words = (
+        f"too old, last frame {age_s:.1f} s old (limit {max_age_s:g} s)" if too_old else _words(found, age_s)
+    )
+    print(f"{service}: {words}")
+    return 0 if found.is_up and not too_old else 1
+
+
+def _no_frame(run: Path, service: str) -> int:
+    from .as_root import as_root  # noqa: PLC0415 as above
+    from .rights import rights_to  # noqa: PLC0415 as above
+
+    rights = rights_to(run, [service])
+    if rights.closed:
+        raise Fatal(rights.complaint(run, as_root("health", [service], run)), Fatal.PERMISSION)
+    print(f"{service}: no frame at {run / service / 'last'}: is it running?")
+    return 1
+
+
+def _words(found: Verdict, age_s: float) -> str:
+    return f"{found.state}, last frame {age_s:.1f} s old" + (f"; {found.text}" if found.text else "")

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wattline COMMAND …`: finds the command; services are started as what they are, processes of their own."""
 
+import errno
 import importlib
 import os
 import sys
 
-from wattline import __version__
+from wattline import __version__, isolated
 from wattline.errors import Fatal
-from wattline.wire.rundir import SERVICES
+from wattline.pipeline import PIPELINE, SERVICES
 
 COMMANDS = {
     "up": "run all five services and keep them running",
@@ -15,16 +16,10 @@ COMMANDS = {
     "tap": "watch the frames they send each other",
     "record": "keep the frames that the calculator is sent in a file",
     "replay": "run the calculator and the exporter on such a file",
-    "health": "tell whether a service is alive, by the age of its last frame",
+    "health": "tell whether a service works, by whether its content advances",
     "selftest": "measure a simulated machine whose truth is known, and say how far off it is",
 }
-_SERVICE_TEXTS = {
-    "probe": "what every process and cgroup did (eBPF)",
-    "power": "energy of every zone (RAPL, else an estimate)",
-    "metadata": "who each process and cgroup is",
-    "calculator": "joules per workload, with books that close",
-    "exporter": "Prometheus metrics over HTTP",
-}
+_INTERRUPTED = 130  # as shells have it: 128 and SIGINT
 
 
 def usage() -> str:
@@ -34,31 +29,48 @@ def usage() -> str:
     lines += ["usage: wattline COMMAND [FLAG…]      (--help after a command tells its flags)", ""]
     lines += [f"  {name:{width}}{text}" for name, text in COMMANDS.items()]
     lines += ["", "one service alone:", ""]
-    lines += [f"  {name:{width}}{_SERVICE_TEXTS[name]}" for name in SERVICES]
+    lines += [f"  {service.name:{width}}{service.text}" for service in PIPELINE]
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Exit code of the command: 0 ok, 1 failed, 2 usage, 77 permission, 78 settings."""
+    """Exit code of the command: 0 ok, 1 failed, 2 usage, 77 permission, 78 settings; 130 interrupted."""
     command, *arguments = sys.argv[1:] or ["--help"]
-    if command in SERVICES:
-        os.execv(sys.executable, [sys.executable, "-m", f"services.{command}", *arguments])
-    if command in COMMANDS:
-        module = importlib.import_module(f"wattline.cli.{command}")
-        try:
-            return int(module.main(arguments))
-        except Fatal as error:
-            print(f"wattline {command}: {error}", file=sys.stderr)
-            return error.exit_code
-        except BrokenPipeError:
-            # `| head` has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-    if command in ("--help", "-h", "help"):
-        print(usage())
+    try:
+        return _run(command, arguments)
+    except Fatal as error:
+        print(f"wattline {command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough
+        _discard_output()
         return 0
-    if command == "--version":
-        print(__version__)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        print(f"wattline {command}: the output could not be written: {error.strerror}", file=sys.stderr)
+        return Fatal.FAILED
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    if command in SERVICES:
+        service = isolated.command(f"services.{command}", *arguments)
+        os.execv(service[0], service)
+    if command in COMMANDS:
+        code = int(importlib.import_module(f"wattline.cli.{command}").main(arguments))
+        sys.stdout.flush()  # here, where a full disk can be told
+        return code
+    if command in ("--help", "-h", "help", "--version"):
+        if arguments:
+            raise Fatal(f"expected nothing after it, got {' '.join(arguments)!r:.80}", Fatal.USAGE)
+        print(__version__ if command == "--version" else usage(), flush=True)
         return 0
     print(f"wattline: there is no command {command!r}\n\n{usage()}", file=sys.stderr)
     return Fatal.USAGE
+
+
+def _discard_output() -> None:
+    """What is left in the buffer must not fail again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,9 +17,15 @@ from pathlib import Path
 from typing import Self
 
 from wattline.cli import COMMON_FLAGS
+from wattline.errors import Fatal
 from wattline.settings import CommonSettings, load
 from wattline.wire.bus import Subscriber
+from wattline.wire.plausible import of_this_boot
 from wattline.wire.recording import RecordingWriter
+
+from .as_root import as_root
+from .choice import choose, is_given
+from .rights import rights_to, services_of
 
 TOPICS = ("activity", "power", "metadata")  # what the calculator reads
 _POLL_S = 0.2  # also how often to look for services that have appeared
@@ -39,26 +45,32 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
     parser.add_argument("--run", help=argparse.SUPPRESS)  # named here only so that its value isn't FILE
+    parser.add_argument("--config", help=argparse.SUPPRESS)  # likewise
     options, rest = parser.parse_known_args(arguments)
-    if options.run is not None:
-        rest += ["--run", options.run]
+    for flag, value in (("--run", options.run), ("--config", options.config)):
+        rest += [] if value is None else [flag, value]
     settings, _warnings = load(CommonSettings, "record", rest, os.environ)
+    choice = choose(settings.run, is_given=is_given(settings.run), command="record")
+    run = choice.run
+    closed = _closed(run, as_root("record", arguments, run))
     counts: Counter[str] = Counter()
     with (
         _Until(options.for_s) as until,
-        Subscriber(settings.run, TOPICS, until.descriptor, frames_held_max=_FRAMES_HELD_MAX) as subscriber,
+        Subscriber(
+            run, TOPICS, until.descriptor, frames_held_max=_FRAMES_HELD_MAX, guard=of_this_boot()
+        ) as subscriber,
         RecordingWriter(options.file, replace=options.force) as writer,
     ):
-        print(f"recording {', '.join(TOPICS)} of {settings.run} to {options.file}", file=sys.stderr)
+        print(f"recording {', '.join(TOPICS)} of {run} to {options.file}", file=sys.stderr)
         try:
-            _record(subscriber, writer, until, counts)
+            _record(subscriber, writer, until, counts, _Troubles(closed, choice.hint))
         finally:
             print(_summary(writer, until.elapsed_s, counts, subscriber))
     if not counts:
         options.file.unlink()
         print(
             f"wattline record: no frame came, so {options.file} was not kept: is `wattline up` running in "
-            f"{settings.run}?",
+            f"{run}?" + (f" {choice.hint}" if choice.hint else ""),
             file=sys.stderr,
         )
         return 1
@@ -71,6 +83,17 @@ def duration_s(text: str) -> float:
     if match is None or not float(match[1]):
         raise argparse.ArgumentTypeError(f"expected a time above 0 like 30s, 5m or 1h, got {text!r:.40}")
     return float(match[1]) * _UNITS_S[match[2]]
+
+
+def _closed(run: Path, cure: str) -> tuple[str, ...]:
+    """Services whose streams this user may not read, said at once. Raises Fatal if it may read none."""
+    rights = rights_to(run, services_of(TOPICS))
+    if rights.closed:
+        complaint = rights.complaint(run, cure)
+        if not rights.readable:
+            raise Fatal(complaint, Fatal.PERMISSION)
+        print(f"wattline record: {complaint}; recording the others", file=sys.stderr)
+    return rights.closed
 
 
 class _Until:
@@ -113,24 +136,48 @@ class _Until:
         self._writer.close()
 
 
-def _record(subscriber: Subscriber, writer: RecordingWriter, until: _Until, counts: Counter[str]) -> None:
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    said, silent = "", True
+def _record(
+    subscriber: Subscriber,
+    writer: RecordingWriter,
+    until: _Until,
+    counts: Counter[str],
+    troubles: "_Troubles",
+) -> None:
     while left_s := until.left_s:
         subscriber.poll(round(min(_POLL_S, left_s) * 1000) + 1)
         for payload, frame in subscriber.receive_raw():
-            # A `last` file may have outlived its boot, whose clock is another.
-            if frame.boot_id == boot_id:
-                writer.write(payload)
-                counts[frame.topic] += 1
+            writer.write(payload)
+            counts[frame.topic] += 1
         subscriber.connect()
-        distrusted = "; ".join(subscriber.distrusted.values())
-        if distrusted not in ("", said):
+        troubles.say_distrust(subscriber)
+        if not counts:
+            troubles.say_silence(until.elapsed_s)
+
+
+class _Troubles:
+    """Why frames may be missing, said once each."""
+
+    def __init__(self, closed: Sequence[str], hint: str) -> None:
+        """`closed`: services whose streams may not be read, which was said. `hint`: where Wattline runs."""
+        self._closed = closed
+        self._hint = hint
+        self._said = ""
+        self._is_silence_said = False
+
+    def say_distrust(self, subscriber: Subscriber) -> None:
+        """Say whose frames are not taken, if that has changed."""
+        reasons = (why for service, why in subscriber.distrusted.items() if service not in self._closed)
+        distrusted = "; ".join(reasons)
+        if distrusted not in ("", self._said):
             print(f"wattline record: {distrusted}", file=sys.stderr)
-        said = distrusted
-        if silent and not counts and until.elapsed_s > _SILENCE_S:
-            print("wattline record: no frame has come yet: is `wattline up` running?", file=sys.stderr)
-            silent = False
+        self._said = distrusted
+
+    def say_silence(self, elapsed_s: float) -> None:
+        """Say that no frame has come, after some seconds."""
+        if elapsed_s > _SILENCE_S and not self._is_silence_said:
+            self._is_silence_said = True
+            text = f"wattline record: no frame has come yet: is `wattline up` running? {self._hint}"
+            print(text.rstrip(), file=sys.stderr)
 
 
 def _summary(

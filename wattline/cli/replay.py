@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from wattline.clock import SPEED_PATTERN, Pace
 from wattline.errors import Fatal
+from wattline.temporary import REPLAY_PREFIX
 from wattline.wire.bus import read_last
 from wattline.wire.frames import AnyFrame
 from wattline.wire.recorded import RecordedFrames
@@ -67,7 +68,7 @@ def _replayed(options: argparse.Namespace, calculator_flags: Sequence[str], stac
     try:
         exporter = replay.run()
         if out is not None:
-            out.write(replay.metrics(exporter).encode())
+            _write(out, replay.metrics(exporter).encode(), options.metrics)
             return 0
     except KeyboardInterrupt:
         say("wattline replay: interrupted before the end of the recording")
@@ -201,7 +202,7 @@ def _run_directory(asked_for: Path | None) -> Iterator[Path]:
             )
         yield asked_for
         return
-    path = Path(tempfile.mkdtemp(prefix="wattline-replay-", dir=_SHARED_MEMORY))
+    path = Path(tempfile.mkdtemp(prefix=f"{REPLAY_PREFIX}{os.getpid()}-", dir=_SHARED_MEMORY))
     try:
         yield path
     finally:
@@ -221,6 +222,19 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         raise Fatal(f"--metrics {name}: {error.strerror}; expected a file that can be written") from None
     with os.fdopen(descriptor, "wb") as out:
         yield out
+
+
+def _write(out: BinaryIO, data: bytes, name: str) -> None:
+    """Write all of it now, while an error can still be told."""
+    try:
+        out.write(data)
+        out.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still in the buffer must not fail once more when it is closed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), out.fileno())
+        raise Fatal(f"--metrics {name}: {error.strerror}; the metrics are not whole") from None
 
 
 def _scrape(address: str) -> str:

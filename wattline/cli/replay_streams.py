@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Self
 
 from wattline.errors import Fatal
+from wattline.pipeline import PRODUCER_OF_TOPIC
 from wattline.wire.bus import Publisher
-from wattline.wire.frames import PRODUCER_OF_TOPIC, AnyFrame
+from wattline.wire.frames import AnyFrame
 from wattline.wire.rundir import Lock, ServiceDirectory, lock_holder
 
 

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Sequence
 from typing import Self
 
+from wattline import isolated
 from wattline.errors import Fatal
 
+from .listening import listening_address
+
 _STOP_S = 5.0  # a service promises to stop within 2 s
-_LISTENING = " listening address="
 _saying = threading.Lock()
 
 
@@ -29,7 +31,7 @@ class Started:
         self._address_known = threading.Event()
         # A session of its own: Ctrl-C at the terminal reaches the command alone, which stops it in order.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"services.{service}", "--die-with-parent", *flags],
+            isolated.command(f"services.{service}", "--die-with-parent", *flags),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -75,8 +77,8 @@ class Started:
             for line in lines:
                 text = line.decode("utf-8", "backslashreplace").rstrip("\n")
                 say(f"{self.service:10} | {text}")
-                if _LISTENING in text:
-                    self._address = text.partition(_LISTENING)[2].split()[0]
+                if address := listening_address(text):
+                    self._address = address
                     self._address_known.set()
         self._address_known.set()
 

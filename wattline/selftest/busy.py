@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from wattline.mounts import unescaped
+
 from .awake import Awake
 
 _NS_PER_S = 1_000_000_000
@@ -79,7 +81,7 @@ def cpuacct_usage(procfs: Path) -> Path | None:
         root, where = mount.split()[3:5]
         file_system, *_source, options = kind.split()
         if file_system == "cgroup" and "cpuacct" in options.split(",") and root == "/":
-            usage = Path(where) / "cpuacct.usage_percpu"
+            usage = Path(unescaped(where)) / "cpuacct.usage_percpu"
             if usage.exists():
                 return usage
     return None

@@ -65,10 +65,14 @@ def made(path: Path) -> Iterator[Cgroup]:
 
 @contextlib.contextmanager
 def containers(mount: Path, count: int) -> Iterator[Sequence[Cgroup]]:
-    """Cgroups that look like Docker's containers. Our process id is in their ids, in hexadecimal."""
+    """Cgroups that look like Docker's containers, below one that is ours alone: "docker" is the engine's.
+
+    Our process id is in their ids, in hexadecimal.
+    """
     with contextlib.ExitStack() as stack:
+        parent = mount / f"wattline-selftest-{os.getpid()}-containers" / "docker"
         ids = [f"{os.getpid():08x}{secrets.token_hex(28)}" for _number in range(count)]
-        yield [stack.enter_context(made(mount / "docker" / container_id)) for container_id in ids]
+        yield [stack.enter_context(made(parent / container_id)) for container_id in ids]
 
 
 @contextlib.contextmanager

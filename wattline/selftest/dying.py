@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes that end with the one that started them, however that ends.
 
-python -m wattline.selftest.dying COMMAND ARGUMENT…    runs a command that SIGTERM then ends
+As a module: COMMAND ARGUMENT… runs a command that SIGTERM then ends.
 """
 
 import ctypes

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -15,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from wattline import isolated
 from wattline.errors import Fatal
+from wattline.temporary import SELFTEST_PREFIX
 
 from .scrape import Series, read
 
@@ -74,7 +75,7 @@ class Pipeline:
 @contextlib.contextmanager
 def running(sysfs: Path, settings: str) -> Iterator[Pipeline]:
     """Started at `with`, all stopped and removed at its end. `settings`: as in a settings file."""
-    run = Path(tempfile.mkdtemp(prefix=f"wl-selftest-{os.getpid()}-", dir=_SHARED_MEMORY))
+    run = Path(tempfile.mkdtemp(prefix=f"{SELFTEST_PREFIX}{os.getpid()}-", dir=_SHARED_MEMORY))
     pins = _BPF_FILES / run.name
     try:
         run.chmod(0o755)  # the services are users of their own
@@ -88,10 +89,10 @@ def running(sysfs: Path, settings: str) -> Iterator[Pipeline]:
             "WATTLINE_PATH_SYSFS": str(sysfs),
             "WATTLINE_WEB_LISTEN_ADDRESS": "127.0.0.1:0",
         }
-        up = [sys.executable, "-m", "wattline.cli", "up"]
+        up = isolated.command("wattline.cli", "up")
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "wattline.selftest.dying", *up],
+                isolated.command("wattline.selftest.dying", *up),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

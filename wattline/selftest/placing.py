@@ -3,9 +3,10 @@
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from wattline import isolated
 
 from .cgroups import Cgroup
 
@@ -62,7 +63,7 @@ class Processes:
     def _start(self, kind: str, cgroup: Cgroup, cpu: int, share_ratio: float) -> None:
         # In our own session: where sessions share the CPU among themselves (autogroup), a filler in one of
         # its own would take from the loads.
-        command = [sys.executable, "-m", "wattline.selftest.loads", kind, "--cgroup", str(cgroup.path)]
+        command = isolated.command("wattline.selftest.loads", kind, "--cgroup", str(cgroup.path))
         command += ["--cpu", str(cpu), "--share", str(share_ratio)]
         self._started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
 

@@ -4,11 +4,13 @@
 import json
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+
+from wattline import isolated
+from wattline.mounts import mounts
 
 from .needs import require_fuse
 
@@ -27,7 +29,7 @@ class SimulatedRapl:
     def __enter__(self) -> Self:
         require_fuse()
         self.sysfs.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "wattline.selftest.tree", str(self.sysfs)]
+        command = isolated.command("wattline.selftest.tree", str(self.sysfs))
         # A session of its own: Ctrl-C is for whoever uses the meter, who still has to read it. Its stderr is
         # kept for the case that it fails: when all is well, fusermount grumbles in it.
         self.process = subprocess.Popen(
@@ -104,5 +106,4 @@ class SimulatedRapl:
 
 def is_mounted(path: Path) -> bool:
     """Whether something is mounted there; a mount whose server is dead counts."""
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    return any(line.split()[1] == str(path) for line in mounts)
+    return any(place == path for place, _kind in mounts())

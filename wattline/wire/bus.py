@@ -12,14 +12,16 @@ from typing import Self
 import zmq
 
 from wattline.errors import Fatal, Retry
+from wattline.pipeline import PRODUCER_OF_TOPIC, SERVICES
 
 from . import shared
 from .codec import FRAME_BYTES_MAX, decode, encode
-from .frames import PRODUCER_OF_TOPIC, AnyFrame
+from .frames import AnyFrame
 from .last import read_trusted
 from .order import StreamOrder
 from .packed import FrameError
-from .rundir import SERVICES, ServiceDirectory
+from .plausible import Guard, check_speaker
+from .rundir import ServiceDirectory
 
 # A stopped subscriber may pin this many frames on each side: megabytes, where ZeroMQ's default of 1000
 # would be gigabytes. Frames are full and cumulative, so dropping is harmless.
@@ -60,22 +62,75 @@ class Publisher:
     def __init__(self, directory: ServiceDirectory) -> None:
         self._directory = directory
         self._last = shared.SlotWriter(directory.last)
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
-        self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        # A dead predecessor leaves its socket file; we hold the lock, so nobody listens there.
-        directory.socket.unlink(missing_ok=True)
-        self._socket.bind(endpoint(str(directory.socket)))
-        directory.socket.chmod(_SOCKET_MODE)
+        self._binds = 0
+        self._socket_file: tuple[int, int] | None = None
+        self._socket = self._bound()
         self.frames_sent = 0
+        self.faults: dict[str, str] = {}  # of the newest frame: event and cause
+
+    def _bound(self) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
+        socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+        socket.setsockopt(zmq.LINGER, 0)
+        # Bound under a name of its own, because ZeroMQ removes that name when it closes the socket, at a time
+        # of its own: by then `stream.sock` may be the next one. A dead publisher's is replaced by the rename.
+        self._binds += 1
+        name = self._directory.path / f".b{os.getpid()}.{self._binds % 10}"
+        try:
+            name.unlink(missing_ok=True)
+            socket.bind(endpoint(str(name)))
+            name.chmod(_SOCKET_MODE)
+            name.replace(self._directory.socket)
+        except BaseException:
+            socket.close()
+            raise
+        self._socket_file = shared.file_at(self._directory.socket)
+        return socket
 
     def publish(self, frame: AnyFrame, *, is_state: bool) -> None:
-        """Send a frame; with `is_state` it is also what late joiners start from."""
+        """Send a frame; with `is_state` it is also what late joiners start from.
+
+        What concerns late joiners only is in `faults` and does not keep the frame from being sent.
+        """
+        self.faults = {}
         data = encode(frame)
         if is_state:
-            self._last.write(data)
-        self._socket.send_multipart((frame.topic.encode(), data), copy=False)
+            try:
+                self._last.write(data)
+            except OSError as error:
+                self.faults["last_not_kept"] = str(error)
+        self._send_whole(frame.topic.encode(), data)
         self.frames_sent += 1
+        if shared.file_at(self._directory.socket) != self._socket_file:
+            self._bind_anew()
+
+    def _bind_anew(self) -> None:
+        """Replace a socket whose file was removed or replaced; readers reconnect by its path."""
+        try:
+            fresh = self._bound()
+        except (OSError, zmq.ZMQError) as error:
+            # Not the error's text: it has the name that we bind, and the log prints an unchanged cause once.
+            why = os.strerror(error.errno or 0)
+            self.faults["socket_lost"] = f"{self._directory.socket} is gone and can't be made anew: {why}"
+            return
+        self._socket.close()
+        self._socket = fresh
+        self.faults["socket_lost"] = f"{self._directory.socket} was removed or replaced: made anew"
+
+    def _send_whole(self, topic: bytes, data: bytes) -> None:
+        """Send both parts, or none.
+
+        After a failed second part the first one would stay in the socket and begin the next message, and all
+        later messages would be shifted by a part. A new socket begins with an empty message; subscribers
+        connect to it by themselves. The data is copied: pyzmq's way without a copy needs a thread of its own.
+        """
+        try:
+            self._socket.send(topic, zmq.SNDMORE)
+            self._socket.send(data)
+        except BaseException:
+            self._socket.close()
+            self._socket = self._bound()
+            raise
 
     def close(self) -> None:
         """Take the socket away; the `last` file stays for whoever comes next."""
@@ -85,7 +140,7 @@ class Publisher:
 
 
 def read_last(directory: ServiceDirectory) -> AnyFrame | None:
-    """The last frame a service published, though it may be dead; None if there is none to trust."""
+    """The last frame of a service, which may have ended; None if there is none of its own to trust."""
     last = _read_last(directory)
     return last[1] if last is not None else None
 
@@ -94,9 +149,13 @@ def _read_last(directory: ServiceDirectory) -> tuple[bytes, AnyFrame] | None:
     """(the payload, the frame in it)."""
     payload = read_trusted(directory)
     try:
-        return None if payload is None else (payload, decode(payload))
+        if payload is None:
+            return None
+        frame = decode(payload)
+        check_speaker(frame, directory.path.name)
     except FrameError:
         return None
+    return payload, frame
 
 
 def _decode_message(parts: list[bytes]) -> AnyFrame:
@@ -106,10 +165,64 @@ def _decode_message(parts: list[bytes]) -> AnyFrame:
     return decode(parts[1], parts[0].decode("ascii", "replace"))
 
 
+class _Connection:
+    """The connection to one service. A socket of its own tells whose directory a message came from."""
+
+    def __init__(self, directory: ServiceDirectory, topics: Iterable[str], frames_held_max: int) -> None:
+        self.service = directory.path.name
+        self.messages: deque[list[bytes]] = deque()  # taken from the socket, not looked at yet
+        self._is_dropped = False
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        self.socket.setsockopt(zmq.RCVHWM, frames_held_max)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        # All that the reader wants, so that what this service must not publish is seen and counted.
+        for topic in topics:
+            self.socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        # Rare events only: ZeroMQ stops altogether when a thousand of them wait to be read.
+        self._monitor: zmq.Socket[bytes] = self.socket.get_monitor_socket(
+            zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+        )
+        self._endpoint = endpoint(str(directory.socket))
+        self.socket.connect(self._endpoint)
+
+    def take_messages(self) -> None:
+        """Take what has arrived. Bounded: a publisher faster than we are must not keep us here for ever."""
+        while len(self.messages) < HIGH_WATER_MARK * len(SERVICES):
+            try:
+                self.messages.append(self.socket.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+
+    def return_if_dropped(self) -> None:
+        """Connect again where ZeroMQ may not.
+
+        It retries a publisher that died, but leaves for good one that broke its rules, as by a message above
+        the size limit. Here both are called again, once; the frames missed are seen as lost by their numbers.
+        """
+        was_dropped = self._is_dropped
+        while self._monitor.poll(0):
+            described, _endpoint = self._monitor.recv_multipart()
+            event, _value = _MONITOR_EVENT.unpack(described)
+            self._is_dropped = event == zmq.EVENT_DISCONNECTED
+        if was_dropped and self._is_dropped:  # ZeroMQ had the time between two calls to come back
+            self._is_dropped = False
+            with contextlib.suppress(zmq.ZMQError):  # it may have forgotten the endpoint already
+                self.socket.disconnect(self._endpoint)
+            self.socket.connect(self._endpoint)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.socket.disable_monitor()
+        self._monitor.close()
+        self.socket.close()
+
+
 class Subscriber:
     """Frames of some topics, in order and each once, beginning with what the `last` files hold.
 
-    Whoever publishes a topic may start, die and return at any time.
+    Every publisher may start, die and return at any time. A frame is checked before it is kept: by `guard`,
+    and that it was published in the directory of the service that it names.
     """
 
     def __init__(
@@ -119,6 +232,7 @@ class Subscriber:
         wakeup_descriptor: int | None = None,
         *,
         frames_held_max: int = HIGH_WATER_MARK,
+        guard: Guard | None = None,
     ) -> None:
         """`wakeup_descriptor`: a descriptor that ends a poll when it is readable.
 
@@ -126,35 +240,22 @@ class Subscriber:
         """
         self._topics = frozenset(topics)
         self._frames_held_max = frames_held_max
+        self._guard = Guard() if guard is None else guard
         services = {PRODUCER_OF_TOPIC[topic] for topic in self._topics if topic in PRODUCER_OF_TOPIC}
         if "status" in self._topics:
             services.update(SERVICES)
+        # Who wants no topic opens no socket: its threads would outlive a change of privileges.
         self._waiting = {service: ServiceDirectory(run, service) for service in sorted(services)}
-        self._catch_up: list[tuple[bytes, AnyFrame]] = []
-        self._messages: deque[list[bytes]] = deque()  # taken from the socket, not looked at yet
+        self._catch_up: list[tuple[str, bytes, AnyFrame]] = []
+        self._connections: list[_Connection] = []
         self._order = StreamOrder()
         self._poller = zmq.Poller()
-        self._dropped: set[str] = set()
-        # Who wants no topic has no socket: its threads would outlive a change of privileges.
-        self._sockets = self._open() if self._topics else None
         if wakeup_descriptor is not None:
             self._poller.register(wakeup_descriptor, zmq.POLLIN)
         self.refused: dict[str, int] = {}
-        self.refusals: dict[str, str] = {}  # the newest one's words, by reason, for whoever logs them
+        self.refusals: dict[str, str] = {}  # the newest one's words, by reason, for the reader's log
         self.distrusted: dict[str, str] = {}
         self.connect()
-
-    def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-        """(the SUB socket, the monitor of its connections)."""
-        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-        socket.setsockopt(zmq.RCVHWM, self._frames_held_max)
-        socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-        socket.setsockopt(zmq.LINGER, 0)
-        for topic in self._topics:
-            socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
-        self._poller.register(socket, zmq.POLLIN)
-        # Rare events only: ZeroMQ stops altogether when a thousand of them wait to be read.
-        return socket, socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
 
     @property
     def lost(self) -> dict[str, int]:
@@ -163,10 +264,8 @@ class Subscriber:
 
     def connect(self) -> None:
         """Connect to services that have appeared since; call now and then."""
-        if self._sockets is None:
-            return
-        socket, monitor = self._sockets
-        self._return_to_dropped(socket, monitor)
+        for connection in self._connections:
+            connection.return_if_dropped()
         for service, directory in list(self._waiting.items()):
             try:
                 distrust = directory.distrust()
@@ -176,15 +275,17 @@ class Subscriber:
                 self.distrusted[service] = distrust
                 continue
             self.distrusted.pop(service, None)
-            socket.connect(endpoint(str(directory.socket)))
+            connection = _Connection(directory, self._topics, self._frames_held_max)
+            self._connections.append(connection)
+            self._poller.register(connection.socket, zmq.POLLIN)
             del self._waiting[service]
             last = _read_last(directory)
             if last is not None and last[1].topic in self._topics:
-                self._catch_up.append(last)
+                self._catch_up.append((service, *last))
 
     def poll(self, timeout_ms: int) -> None:
         """Wait for a frame, for the wakeup descriptor, or for the time to pass."""
-        if not self._catch_up and not self._messages:
+        if not self._catch_up and not any(connection.messages for connection in self._connections):
             # Interrupted by a signal: as good as a wake-up.
             with contextlib.suppress(InterruptedError):
                 self._poller.poll(max(0, timeout_ms))
@@ -193,8 +294,7 @@ class Subscriber:
         """What has arrived by now. Bad frames are counted in `refused` by reason, and passed over.
 
         With `newest_only`, frames of a topic that a newer one has caught up with are passed over (they count
-        as lost): frames are cumulative, so who is behind gains by it. `status` has many publishers and is
-        given whole.
+        as lost): frames are cumulative, so a reader that is behind gains by it.
         """
         for _payload, frame, is_new in self._arrived(newest_only=newest_only):
             if is_new:
@@ -208,61 +308,58 @@ class Subscriber:
     def _arrived(self, *, newest_only: bool) -> Iterator[tuple[bytes, AnyFrame, bool]]:
         """(payload, frame, whether it is in order and no repeat)."""
         while self._catch_up:
-            payload, frame = self._catch_up.pop(0)
-            yield payload, frame, self._order.admit(frame)
-        self._take_messages()
-        while self._messages:
-            parts = self._messages.popleft()
-            if (
-                newest_only
-                and parts[0] != b"status"
-                and any(parts[0] == later[0] for later in self._messages)
-            ):
-                continue
-            try:
-                frame = _decode_message(parts)
-            except FrameError as error:
-                self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
-                self.refusals[error.reason] = str(error)
-                continue
-            yield parts[1], frame, self._order.admit(frame)
+            service, payload, frame = self._catch_up.pop(0)
+            if self._is_accepted(frame, service):
+                yield payload, frame, self._admit(frame)
+        for connection in self._connections:
+            connection.take_messages()
+        # One of each in turn, so that no publisher holds up the others.
+        while waiting := [connection for connection in self._connections if connection.messages]:
+            for connection in waiting:
+                yield from self._opened(connection, newest_only=newest_only)
 
-    def _take_messages(self) -> None:
-        # Bounded: a publisher faster than we are must not keep us here for ever.
-        while self._sockets is not None and len(self._messages) < HIGH_WATER_MARK * len(SERVICES):
-            try:
-                self._messages.append(self._sockets[0].recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
-                return
+    def _opened(
+        self, connection: _Connection, *, newest_only: bool
+    ) -> Iterator[tuple[bytes, AnyFrame, bool]]:
+        """The oldest message of a connection, unless it is refused or passed over."""
+        parts = connection.messages.popleft()
+        if newest_only and any(parts[0] == later[0] for later in connection.messages):
+            return
+        try:
+            frame = _decode_message(parts)
+        except FrameError as error:
+            self._refuse(error)
+            return
+        if self._is_accepted(frame, connection.service):
+            yield parts[1], frame, self._admit(frame)
 
-    def _return_to_dropped(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
-        """Connect again where ZeroMQ may not.
+    def _is_accepted(self, frame: AnyFrame, service: str) -> bool:
+        try:
+            self._guard.check(frame, service)
+        except FrameError as error:
+            self._refuse(error)
+            return False
+        return True
 
-        It retries a publisher that died, but leaves for good one that broke its rules, as by a message above
-        the size limit. Here both are called again, once; the frames missed are seen as lost by their numbers.
-        """
-        dropped_before = set(self._dropped)
-        while monitor.poll(0):
-            described, endpoint_bytes = monitor.recv_multipart()
-            event, _value = _MONITOR_EVENT.unpack(described)
-            where = os.fsdecode(endpoint_bytes)
-            if event == zmq.EVENT_DISCONNECTED:
-                self._dropped.add(where)
-            else:
-                self._dropped.discard(where)
-        for where in dropped_before & self._dropped:  # ZeroMQ had the time between two calls to come back
-            self._dropped.discard(where)
-            with contextlib.suppress(zmq.ZMQError):  # it may have forgotten the endpoint already
-                socket.disconnect(where)
-            socket.connect(where)
+    def _admit(self, frame: AnyFrame) -> bool:
+        contradicted = self._order.contradicted.get(frame.topic, 0)
+        is_new = self._order.admit(frame)
+        if not is_new and self._order.contradicted.get(frame.topic, 0) > contradicted:
+            self._refuse(
+                FrameError(
+                    "older_epoch", f"{frame.topic}: epoch {frame.epoch} is below that of an earlier frame"
+                )
+            )
+        return is_new
+
+    def _refuse(self, error: FrameError) -> None:
+        self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
+        self.refusals[error.reason] = str(error)
 
     def close(self) -> None:
         """Disconnect."""
-        if self._sockets is not None:
-            socket, monitor = self._sockets
-            socket.disable_monitor()
-            monitor.close()
-            socket.close()
+        for connection in self._connections:
+            connection.close()
 
     def __enter__(self) -> Self:
         return self

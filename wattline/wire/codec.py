@@ -5,11 +5,14 @@ from typing import TypeVar
 
 import msgspec
 
+from . import parts
 from .columns import Column
+from .decoding import struct
 from .frames import FRAME_TYPES, SCHEMA, AnyFrame
 from .packed import FrameError, packb, unpackb
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # a frame of 100,000 processes takes about 10 MB
+_PLAIN = msgspec.msgpack.Decoder(int | str | None)
 _INVALID = (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError)
 
 StateT = TypeVar("StateT", bound=msgspec.Struct)
@@ -28,29 +31,56 @@ def decode(data: bytes | memoryview, topic: str | None = None) -> AnyFrame:
     """The frame in `data`, checked in every field; of `topic`, if one is given."""
     if len(data) > FRAME_BYTES_MAX:
         raise FrameError("too_large", f"expected at most {FRAME_BYTES_MAX} bytes, got {len(data)}")
-    raw = unpackb(data)
-    if not isinstance(raw, dict):
-        raise FrameError("not_a_map", f"expected a map, got {type(raw).__name__}")
-    schema = raw.get("schema")
+    found = _top(data)
+    named = _named(found, topic)
+    budget = parts.Budget(len(data))
+    try:
+        frame: AnyFrame = struct(FRAME_TYPES[named], found, 1, budget, tag="topic")
+    except FrameError as error:
+        raise FrameError(error.reason, f"{named} frame: {error.detail}") from None
+    return frame
+
+
+def _top(data: bytes | memoryview) -> dict[str, memoryview]:
+    if data and not parts.is_map(data):
+        try:
+            msgspec.msgpack.decode(data, type=msgspec.Raw)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise FrameError("not_msgpack", str(error)) from None
+        raise FrameError("not_a_map", "expected a map, got another MessagePack value")
+    if not data:
+        raise FrameError("not_msgpack", "expected a map, got no bytes")
+    return parts.fields(data)
+
+
+def _named(found: dict[str, memoryview], topic: str | None) -> str:
+    """The frame's topic, after its schema."""
+    schema = _plain(found.get("schema"))
     if schema is None:
         raise FrameError("invalid", "expected a schema number, got none")
     if isinstance(schema, int) and schema > SCHEMA:
         raise FrameError(
             "newer_schema",
             f"expected schema {SCHEMA} or older, got {schema}; update this stage to the version of "
-            f"{raw.get('producer')!r:.60}",
+            f"{_plain(found.get('producer'))!r:.60}",
         )
-    named = raw.get("topic")
-    frame_type = FRAME_TYPES.get(named) if isinstance(named, str) else None
-    if frame_type is None:
+    named = _plain(found.get("topic"))
+    if not isinstance(named, str) or named not in FRAME_TYPES:
         raise FrameError("unknown_topic", f"expected one of {', '.join(FRAME_TYPES)}, got {named!r:.60}")
     if topic is not None and topic != named:
         raise FrameError("wrong_topic", f"expected {topic!r} as the message says, got {named!r}")
+    return named
+
+
+def _plain(value: memoryview | None) -> int | str | None:
+    """A number or a text; the kind of value in words for anything else, which is not looked at."""
+    if value is None:
+        return None
     try:
-        frame: AnyFrame = msgspec.convert(raw, frame_type, dec_hook=_column_from_wire)
-    except _INVALID as error:
-        raise FrameError("invalid", f"{named} frame: {error}") from None
-    return frame
+        plain: int | str | None = _PLAIN.decode(value)
+    except (msgspec.MsgspecError, RecursionError):
+        return "another kind of value"
+    return plain
 
 
 def _column_to_wire(value: object) -> object:
@@ -74,6 +104,6 @@ def unpack(data: bytes, state_type: type[StateT]) -> StateT:
     """The state that `pack` wrote. Raises FrameError, and nothing else, for any other bytes."""
     try:
         # A stage's own state may have longer columns than a frame: nobody else writes it.
-        return msgspec.convert(unpackb(data, len(data)), state_type, dec_hook=_column_from_wire)
+        return msgspec.convert(unpackb(data), state_type, dec_hook=_column_from_wire)
     except _INVALID as error:
         raise FrameError("invalid", f"{state_type.__name__}: {error}") from None

@@ -76,7 +76,8 @@ class Frame(_Safe, kw_only=True):
     `epoch` changes only when the producer's counters begin again (CLOCK_MONOTONIC of that moment), `run` at
     each start of the producer, `seq` counts the frames of one topic in a run, from 0. `mono_ns` is
     CLOCK_MONOTONIC at the sampling instant; `unix_ns` is the same instant on the wall clock, for people.
-    `interval_ns` is how often to expect such frames.
+    `interval_ns` is how often to expect such frames. `useful_mono_ns` is when the producer's content last
+    advanced (0: it does not report that), `failed_turns` how many of its turns have failed since.
     """
 
     topic: ClassVar[str]
@@ -91,6 +92,8 @@ class Frame(_Safe, kw_only=True):
     mono_ns: Natural
     unix_ns: Natural
     interval_ns: Natural
+    useful_mono_ns: Natural = 0
+    failed_turns: Natural = 0
 
 
 class Cpus(Table, kw_only=True):
@@ -209,6 +212,14 @@ def _check_column_lists(table: Table, expected: int, each: str) -> None:
             )
 
 
+ZONES_MAX = 256  # a frame's; each costs two columns of every workload
+
+
+def _check_zones(table: Table) -> None:
+    if len(table) > ZONES_MAX:
+        raise ValueError(f"zones: expected at most {ZONES_MAX} rows, got {len(table)}")
+
+
 class PowerZones(Table, kw_only=True):
     """Cumulative energy of each zone of each source, each with the time of its own reading.
 
@@ -255,6 +266,10 @@ class Power(Frame, kw_only=True, tag_field="topic", tag="power"):
     zones: PowerZones
     gpu_use: GpuUse = field(default_factory=_no_gpu_use)
     sources: list[SourceState] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_zones(self.zones)
 
 
 class MetadataCgroups(Table, kw_only=True):
@@ -331,7 +346,8 @@ class EnergyZones(Table, kw_only=True):
     observed-min or fixed), `idle_doubt_uw` how far off it may be. `interpolation_uj` is the most by which the
     energy up to the watermark may be off since no reading stands exactly there, `join_skew_ns` how far the
     nearest reading is from it. `disagreement_uj`, of the zone `other`: how much more the zones within a
-    platform's meter have counted than it has.
+    platform's meter have counted than it has. `is_listed`: 1 while power reports the zone;
+    `reading_interval_ns`: between its two newest readings, 0 if there are fewer.
     """
 
     optional = frozenset(
@@ -343,6 +359,8 @@ class EnergyZones(Table, kw_only=True):
             "interpolation_uj",
             "join_skew_ns",
             "disagreement_uj",
+            "is_listed",
+            "reading_interval_ns",
         }
     )
 
@@ -364,6 +382,8 @@ class EnergyZones(Table, kw_only=True):
     interpolation_uj: U64 = field(default_factory=U64)
     join_skew_ns: U64 = field(default_factory=U64)
     disagreement_uj: U64 = field(default_factory=U64)
+    is_listed: U8 = field(default_factory=U8)
+    reading_interval_ns: U64 = field(default_factory=U64)
 
 
 class EnergyUnattributed(Table, kw_only=True):
@@ -436,6 +456,7 @@ class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_zones(self.zones)
         for table in (self.containers, self.processes):
             _check_column_lists(table, len(self.zones), "zone")
         for name, column, limit in (
@@ -466,11 +487,4 @@ class Status(Frame, kw_only=True, tag_field="topic", tag="status"):
 AnyFrame = Activity | Power | Metadata | Energy | Status
 FRAME_TYPES: dict[str, type[Any]] = {
     frame.topic: frame for frame in (Activity, Power, Metadata, Energy, Status)
-}
-# Which service publishes which topic besides `status`, which all publish.
-PRODUCER_OF_TOPIC = {
-    "activity": "probe",
-    "power": "power",
-    "metadata": "metadata",
-    "energy": "calculator",
 }

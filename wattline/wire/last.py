@@ -10,22 +10,24 @@ from typing import NamedTuple
 from wattline.errors import Retry
 
 from . import shared
-from .packed import FrameError, unpackb
+from .packed import FrameError, naturals
 from .rundir import ServiceDirectory
 
 
 class Heartbeat(NamedTuple):
-    """When a frame was sampled (CLOCK_MONOTONIC), and how often to expect one."""
+    """What a frame's header tells of its stage (wattline.health.Header)."""
 
     mono_ns: int
     interval_ns: int
+    useful_mono_ns: int = 0
+    failed_turns: int = 0
 
 
 def read_trusted(directory: ServiceDirectory) -> bytes | None:
     """The last frame a service published, though it may be dead, as bytes; None if there is none to trust."""
     try:
         return None if directory.distrust() is not None else shared.read(directory.last)
-    except (Retry, FileNotFoundError, PermissionError, shared.Damaged):
+    except (Retry, FileNotFoundError, NotADirectoryError, PermissionError, shared.Damaged):
         return None
 
 
@@ -33,12 +35,7 @@ def read_heartbeat(directory: ServiceDirectory) -> Heartbeat | None:
     """The heartbeat of that frame; None where there is none."""
     payload = read_trusted(directory)
     try:
-        frame = None if payload is None else unpackb(payload)
+        found = {} if payload is None else naturals(payload, Heartbeat._fields)
     except FrameError:
         return None
-    if not isinstance(frame, dict):
-        return None
-    mono_ns, interval_ns = frame.get("mono_ns"), frame.get("interval_ns")
-    if not (isinstance(mono_ns, int) and isinstance(interval_ns, int)):
-        return None
-    return Heartbeat(mono_ns, interval_ns)
+    return Heartbeat(**found) if {"mono_ns", "interval_ns"} <= found.keys() else None

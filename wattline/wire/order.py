@@ -2,8 +2,23 @@
 """Order, gaps and repeats in the streams a subscriber reads."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from wattline.second_look import SecondLook
 
 from .frames import AnyFrame
+
+_MISSING_MAX = 2**32  # no stage sends so many frames in one run: a number beyond is wrong
+
+
+class _Position(NamedTuple):
+    epoch: int
+    mono_ns: int
+    run: int
+
+
+def _follows(earlier: _Position, later: _Position) -> bool:
+    return (earlier.epoch, earlier.run) == (later.epoch, later.run) and earlier.mono_ns < later.mono_ns
 
 
 @dataclass
@@ -11,7 +26,8 @@ class _Stream:
     boot_id: str
     run: int
     seq: int
-    position: tuple[int, int]
+    position: _Position
+    older_epoch: SecondLook[_Position] = field(default_factory=SecondLook)
 
 
 @dataclass
@@ -21,14 +37,18 @@ class StreamOrder:
     A frame is new if its (epoch, mono_ns) is above the last one's. Older and repeated ones are dropped and
     are no error. Frames missing between two numbers of one run are counted as lost. Another boot, whose
     clock began again, begins a new stream.
+
+    A frame of an older epoch and a later time contradicts the last one. It is dropped, and counted in
+    `contradicted` by topic; after some in a row the stream goes on from them.
     """
 
     lost: dict[str, int] = field(default_factory=dict)
+    contradicted: dict[str, int] = field(default_factory=dict)
     _streams: dict[tuple[str, str], _Stream] = field(default_factory=dict)
 
     def admit(self, frame: AnyFrame) -> bool:
-        """Whether to use this frame."""
-        position = (frame.epoch, frame.mono_ns)
+        """Return True if this frame is to be used."""
+        position = _Position(frame.epoch, frame.mono_ns, frame.run)
         stream = self._streams.get((frame.topic, frame.producer))
         if stream is None or stream.boot_id != frame.boot_id:
             self._streams[frame.topic, frame.producer] = _Stream(
@@ -37,13 +57,22 @@ class StreamOrder:
             return True
         if frame.run == stream.run and frame.seq > stream.seq:
             missing = frame.seq - stream.seq - 1
-            if missing:
+            if 0 < missing < _MISSING_MAX:
                 self.lost[frame.topic] = self.lost.get(frame.topic, 0) + missing
-            stream.seq = frame.seq
-        if position <= stream.position:
+            if missing < _MISSING_MAX:
+                stream.seq = frame.seq
+        if position[:2] <= stream.position[:2] and not self._wins(stream, position, frame.topic):
             return False
         # Only here: a late frame of a former run must not make us forget where this run's numbers are.
         if frame.run != stream.run:
             stream.run, stream.seq = frame.run, frame.seq
         stream.position = position
+        stream.older_epoch.clear()
         return True
+
+    def _wins(self, stream: _Stream, position: _Position, topic: str) -> bool:
+        """Return True if a frame that isn't above the last one is used all the same."""
+        if position.epoch >= stream.position.epoch or position.mono_ns <= stream.position.mono_ns:
+            return False
+        self.contradicted[topic] = self.contradicted.get(topic, 0) + 1
+        return stream.older_epoch.reject(position, _follows)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """msgpack to plain values and back, within limits. The only module that knows msgpack."""
 
+from collections.abc import Container
 from typing import Any
 
 import msgpack
 
-ROWS_MAX = 1_000_000  # far above any pid_max in use; bounds what a hostile length can make us allocate
 _KEYS_MAX = 4096
+_UNPACKING = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
 
 class FrameError(ValueError):
@@ -15,6 +16,7 @@ class FrameError(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
+        self.detail = message
 
 
 def packb(value: object) -> bytes:
@@ -23,8 +25,11 @@ def packb(value: object) -> bytes:
     return data
 
 
-def unpackb(data: bytes | memoryview, max_bin_bytes: int = ROWS_MAX * 8) -> Any:
-    """The value in `data`. Raises FrameError, and nothing else, whatever the bytes."""
+def unpackb(data: bytes | memoryview) -> Any:
+    """A stage's own state. Raises FrameError, and nothing else, whatever the bytes.
+
+    Not for what others may have written: an object takes up to 70 times its bytes.
+    """
     try:
         return msgpack.unpackb(
             data,
@@ -32,11 +37,36 @@ def unpackb(data: bytes | memoryview, max_bin_bytes: int = ROWS_MAX * 8) -> Any:
             unicode_errors="backslashreplace",
             strict_map_key=True,
             max_str_len=65536,
-            max_bin_len=max_bin_bytes,
+            max_bin_len=len(data),
             # An element takes a byte at least, so a few bytes can't ask for megabytes.
-            max_array_len=min(ROWS_MAX, len(data)),
+            max_array_len=len(data),
             max_map_len=_KEYS_MAX,
             max_ext_len=0,
         )
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+    except _UNPACKING as error:
         raise FrameError("not_msgpack", f"{type(error).__name__}: {error!s:.200}") from None
+
+
+def naturals(data: bytes, names: Container[str]) -> dict[str, int]:
+    """Those of the named keys in a map that are there; everything else in it is skipped unmade.
+
+    Raises FrameError for a named value that is no natural number, and for what is no such map.
+    """
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=len(data), strict_map_key=True, max_array_len=0, max_map_len=0, max_ext_len=0
+    )
+    unpacker.feed(data)
+    found = {}
+    try:
+        for _key in range(unpacker.read_map_header()):
+            key = unpacker.unpack()
+            if key not in names:
+                unpacker.skip()
+                continue
+            value = unpacker.unpack()
+            if type(value) is not int or value < 0:
+                raise FrameError("invalid", f"{key}: expected a natural number, got {value!r:.60}")
+            found[key] = value
+    except _UNPACKING as error:
+        raise FrameError("not_msgpack", f"{type(error).__name__}: {error!s:.200}") from None
+    return found

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Self
 
 from wattline.errors import Fatal
+from wattline.pipeline import PRODUCER_OF_TOPIC
 
 from .codec import decode
 from .frames import AnyFrame
 from .order import StreamOrder
 from .packed import FrameError
+from .plausible import Guard
 from .recording import RecordingReader
 
 
@@ -28,6 +30,8 @@ class RecordedFrames:
         self.refusals: dict[str, str] = {}  # the newest one's words, by reason
         self._topics = frozenset(topics)
         self._order = StreamOrder()
+        self._newest_ns = 0
+        self._guard = Guard(lambda: self._newest_ns, is_replay=True)
         self._reader = RecordingReader(path)
         frames = self._frames()
         try:
@@ -77,9 +81,13 @@ class RecordedFrames:
         for payload in self._reader:
             try:
                 frame = decode(payload)
+                if frame.topic not in self._topics:
+                    continue
+                self._guard.check(frame, PRODUCER_OF_TOPIC.get(frame.topic))
             except FrameError as error:
                 self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
                 self.refusals[error.reason] = str(error)
                 continue
-            if frame.topic in self._topics and self._order.admit(frame):
+            if self._order.admit(frame):
+                self._newest_ns = max(self._newest_ns, frame.mono_ns)
                 yield frame

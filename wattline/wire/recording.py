@@ -30,6 +30,7 @@ _MAGIC_WORDS = b"wattline recording "
 MAGIC = _MAGIC_WORDS + b"%d\n" % VERSION
 _MAGIC_BYTES_MAX = len(_MAGIC_WORDS) + 12  # room for the version number of any later format
 _HEAD = struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
 _MODE = 0o600
 _CHUNK_BYTES = 1 << 20
 
@@ -168,7 +169,7 @@ class RecordingReader:
             raise self._damaged(f"a length of {length}, expected 1 to {FRAME_BYTES_MAX}")
         payload = self._file.read(length)
         if len(payload) < length:
-            if _begins_with_record(payload, checksum):
+            if _is_whole_but_shorter(payload, length, checksum):
                 raise self._damaged(f"a length of {length}, with which its checksum does not agree")
             self._end(len(head) + len(payload))
             return None
@@ -219,12 +220,23 @@ def _opened(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _begins_with_record(data: bytes, checksum: int) -> bool:
-    """Whether some beginning of `data` has this checksum: then the record is whole, its length is wrong."""
-    running = 0
+def _is_whole_but_shorter(data: bytes, length: int, checksum: int) -> bool:
+    """True if `data` begins with a payload of this checksum whose length differs from `length` in one byte.
+
+    Or if all of `data` is one. Then nothing is torn, but the length was damaged. Other lengths are not tried:
+    a checksum for each byte of a large record would take minutes and now and then find one by chance.
+    """
+    stored = _LENGTH.pack(length)
+    ends = {len(data)}
+    for place in range(_LENGTH.size):
+        for byte in range(256):
+            (end,) = _LENGTH.unpack(stored[:place] + bytes([byte]) + stored[place + 1 :])
+            if 0 < end < len(data):
+                ends.add(end)
+    running = start = 0
     view = memoryview(data)
-    for end in range(len(view)):
-        running = zlib.crc32(view[end : end + 1], running)
+    for end in sorted(ends):
+        running, start = zlib.crc32(view[start:end], running), end
         if running == checksum:
             return True
     return False

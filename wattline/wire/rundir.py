@@ -10,6 +10,7 @@ Only the owner of a subdirectory can write there; readers check that before they
 the services' users may all make directories (a sticky WATTLINE_RUN of their group), each has its own name.
 """
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -17,10 +18,21 @@ from pathlib import Path
 from typing import Self
 
 from wattline.errors import Fatal, Retry
+from wattline.opened import (
+    OTHERS_WRITE,
+    directory,
+    make_directory,
+    open_directory,
+    open_plain,
+    remove,
+    replaceable_by_others,
+)
+from wattline.pipeline import SERVICES
 
-# In the order of the pipeline.
-SERVICES = ("probe", "power", "metadata", "calculator", "exporter")
+from .room import is_full, no_room
+
 DIRECTORY_MODE = 0o2750  # setgid: what is made inside belongs to the common group
+LOCK_MODE = 0o600  # a user who can open it, even for reading, can hold it
 _SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path less its NUL; man 7 unix
 
 
@@ -41,9 +53,18 @@ class ServiceDirectory:
                 Fatal.SETTINGS,
             )
 
-    def prepare(self) -> None:
-        """Make the directory for ourselves, or check that the one there is ours."""
-        prepare_run(self.path.parent)
+    def prepare(self, *, make_run: bool = True) -> None:
+        """Make the directory for ourselves, or check that the one there is ours.
+
+        Without `make_run`, WATTLINE_RUN must be there: under `up`, only `up` makes it.
+        """
+        run = open_run(self.path.parent, make=make_run)
+        try:
+            self._prepare_in(run)
+        finally:
+            os.close(run)
+
+    def _prepare_in(self, run: int) -> None:
         rightful = self._rightful_uids()
         if rightful is not None and os.geteuid() not in rightful:
             raise Fatal(
@@ -52,24 +73,41 @@ class ServiceDirectory:
                 Fatal.PERMISSION,
             )
         try:
-            self.path.mkdir(mode=0o750)
-        except FileExistsError:
-            pass
+            make_directory(self.path.name, run)
         except PermissionError as error:
             raise Fatal(
                 f"cannot make {self.path} ({error.strerror}): expected a WATTLINE_RUN that uid "
                 f"{os.geteuid()} may write to; choose another or have its owner make the directory",
                 Fatal.PERMISSION,
             ) from None
-        info = self.path.lstat()
+        except OSError as error:
+            if is_full(error):
+                raise no_room(self.path, 0) from None
+            raise
+        info = os.stat(self.path.name, dir_fd=run, follow_symlinks=False)
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
             raise Fatal(
                 f"{self.path} belongs to uid {info.st_uid}, expected {os.geteuid()}: another user's "
                 "Wattline? Set WATTLINE_RUN to a directory of your own",
                 Fatal.PERMISSION,
             )
-        if stat.S_IMODE(info.st_mode) != DIRECTORY_MODE:
-            self.path.chmod(DIRECTORY_MODE)
+        with directory(self.path.name, run) as opened:
+            info = os.fstat(opened)
+            if stat.S_IMODE(info.st_mode) != DIRECTORY_MODE and info.st_uid == os.geteuid():
+                os.fchmod(opened, DIRECTORY_MODE)
+
+    def write_pid(self) -> None:
+        """Write the process id, in a directory that is our own."""
+        with directory(self.path) as opened:
+            remove(self.pid.name, opened)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(open_plain(self.pid.name, opened, flags, 0o644), "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+
+    def remove_pid(self) -> None:
+        """Remove that file."""
+        with contextlib.suppress(OSError), directory(self.path) as opened:  # the directory is gone
+            remove(self.pid.name, opened)
 
     def distrust(self) -> str | None:
         """Why a reader should not believe what is in here; None if all is well.
@@ -77,12 +115,12 @@ class ServiceDirectory:
         Raises Retry while the service has not been here yet.
         """
         try:
-            directory = self.path.lstat()
-        except FileNotFoundError:
+            own = self.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
             raise Retry(f"{self.path} does not exist yet") from None
         except PermissionError:
             return f"{self.path} is not readable for uid {os.geteuid()}: is it in the common group?"
-        if (reason := self._distrust_of(directory)) is not None:
+        if (reason := self._distrust_of(own)) is not None:
             return reason
         for path in (self.socket, self.last):
             try:
@@ -91,21 +129,21 @@ class ServiceDirectory:
                 continue
             except PermissionError:
                 return f"{self.path} is not readable for uid {os.geteuid()}: is it in the common group?"
-            if owner != directory.st_uid:
-                return f"{path} belongs to uid {owner}, expected {directory.st_uid}, who owns the directory"
+            if owner != own.st_uid:
+                return f"{path} belongs to uid {owner}, expected {own.st_uid}, who owns the directory"
         return None
 
-    def _distrust_of(self, directory: os.stat_result) -> str | None:
+    def _distrust_of(self, own: os.stat_result) -> str | None:
         """The same of the directory itself."""
-        if not stat.S_ISDIR(directory.st_mode):
+        if not stat.S_ISDIR(own.st_mode):
             return f"{self.path} is no directory"
-        if directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            mode = stat.S_IMODE(directory.st_mode)
+        if own.st_mode & OTHERS_WRITE:
+            mode = stat.S_IMODE(own.st_mode)
             return f"{self.path} has mode {mode:o}, expected it writable by its owner only"
         rightful = self._rightful_uids()
-        if rightful is not None and directory.st_uid not in rightful:
+        if rightful is not None and own.st_uid not in rightful:
             expected = " or ".join(map(str, rightful))
-            return f"{self.path} belongs to uid {directory.st_uid}, expected {expected}: a name taken"
+            return f"{self.path} belongs to uid {own.st_uid}, expected {expected}: a name taken"
         return None
 
     def _rightful_uids(self) -> tuple[int, ...] | None:
@@ -115,7 +153,7 @@ class ServiceDirectory:
         one, the probe, may be root.
         """
         run = self.path.parent.lstat()
-        is_shared = run.st_gid and run.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        is_shared = run.st_gid and run.st_mode & OTHERS_WRITE
         if not is_shared or self.path.name not in SERVICES:
             return None
         place = SERVICES.index(self.path.name)
@@ -124,25 +162,50 @@ class ServiceDirectory:
 
 def prepare_run(run: Path) -> None:
     """Make WATTLINE_RUN if it is missing; refuse one in which strangers could put things."""
-    try:
-        run.mkdir(mode=0o755)
-    except FileExistsError:
-        pass
-    except OSError as error:
+    os.close(open_run(run))
+
+
+def open_run(run: Path, *, make: bool = True) -> int:
+    """The same, if it is to be made; the descriptor of the directory that was checked."""
+    if os.geteuid() == 0 and (above := replaceable_by_others(run)):
         raise Fatal(
-            f"cannot make WATTLINE_RUN {run}: {error.strerror}; its parent must exist and be writable",
-            Fatal.SETTINGS,
+            f"WATTLINE_RUN {run} can be replaced by the users who may write to {above}: expected a place of "
+            "root's, such as /run/wattline or /dev/shm/wattline",
+            Fatal.PERMISSION,
+        )
+    is_new = make and _make_run(run)
+    try:
+        info = run.lstat()
+    except FileNotFoundError:
+        raise Fatal(
+            f"WATTLINE_RUN {run} is missing; expected the one that the process above this one made. "
+            "`wattline up` makes it anew"
         ) from None
-    info = run.lstat()
     if not stat.S_ISDIR(info.st_mode):
         raise Fatal(f"WATTLINE_RUN {run} is not a directory", Fatal.SETTINGS)
+    try:
+        opened = open_directory(run)
+    except PermissionError as error:
+        raise Fatal(f"WATTLINE_RUN {run}: {error.strerror}", Fatal.PERMISSION) from None
+    try:
+        _require_safe(run, os.fstat(opened))
+        if is_new:
+            os.fchmod(opened, 0o755)  # whatever the umask: the services are users of their own
+    except BaseException:
+        os.close(opened)
+        raise
+    return opened
+
+
+def _require_safe(run: Path, info: os.stat_result) -> None:
+    """Raise Fatal if strangers could put things in WATTLINE_RUN."""
     if info.st_uid not in (0, os.geteuid()):
         raise Fatal(
             f"WATTLINE_RUN {run} belongs to uid {info.st_uid}, expected {os.geteuid()} or root: "
             "set WATTLINE_RUN to a directory of your own",
             Fatal.PERMISSION,
         )
-    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not info.st_mode & stat.S_ISVTX:
+    if info.st_mode & OTHERS_WRITE and not info.st_mode & stat.S_ISVTX:
         raise Fatal(
             f"WATTLINE_RUN {run} has mode {stat.S_IMODE(info.st_mode):o}: others may replace what is in it; "
             "take their write permission away, or set the sticky bit",
@@ -150,17 +213,63 @@ def prepare_run(run: Path) -> None:
         )
 
 
+def _make_run(run: Path) -> bool:
+    """True if it was missing."""
+    try:
+        run.mkdir(mode=0o755)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise Fatal(
+            f"cannot make WATTLINE_RUN {run}: {error.strerror}; its parent must exist and be writable",
+            Fatal.SETTINGS,
+        ) from None
+    return True
+
+
 class Lock:
-    """An exclusive flock on a file or directory. The kernel releases it however the holder ends."""
+    """An exclusive flock on a file of our own. The kernel releases it however the holder ends.
+
+    No other user can open the file, or a reader could keep its owner from starting.
+    """
 
     def __init__(self, path: Path) -> None:
-        # A directory can be locked as it is; a file is made if it is missing.
-        flags = os.O_RDONLY | os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT
-        self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o640)
+        """Opens the file, made if it is missing. Raises Fatal(PERMISSION) for what is not ours alone."""
+        self._descriptor = self._open(path)
         self.held = False
 
+    def _open(self, path: Path) -> int:
+        try:
+            with directory(path.parent) as parent:
+                owner = os.fstat(parent).st_uid
+                is_foreign = os.geteuid() == 0 and owner != 0
+                if not is_foreign:
+                    descriptor = open_plain(path.name, parent, os.O_RDWR | os.O_CREAT, LOCK_MODE)
+        except OSError as error:
+            if is_full(error):
+                raise no_room(path, 0) from None
+            raise Fatal(
+                f"{path}: {error.strerror or error}; expected a plain file of uid {os.geteuid()}: remove "
+                "what is there",
+                Fatal.PERMISSION,
+            ) from None
+        if is_foreign:
+            raise Fatal(
+                f"{path.parent} belongs to uid {owner}, expected root: root makes no file there",
+                Fatal.PERMISSION,
+            )
+        info = os.fstat(descriptor)
+        if info.st_uid == os.geteuid():
+            if stat.S_IMODE(info.st_mode) != LOCK_MODE:  # an earlier version's
+                os.fchmod(descriptor, LOCK_MODE)
+            return descriptor
+        os.close(descriptor)
+        raise Fatal(
+            f"{path} belongs to uid {info.st_uid}, expected {os.geteuid()}: remove it", Fatal.PERMISSION
+        )
+
     def acquire(self) -> bool:
-        """Try once; False if somebody else holds it."""
+        """Try once; False if another process holds it."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -177,6 +286,13 @@ class Lock:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+class DirectoryLock(Lock):
+    """The same on a directory that is there."""
+
+    def _open(self, path: Path) -> int:
+        return open_directory(path)
 
 
 def lock_holder(path: Path) -> int | None:

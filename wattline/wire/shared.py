@@ -29,12 +29,17 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from wattline.opened import directory
+
+from .room import NoRoom, is_full, no_room
+
 MAGIC = b"WATTLN01"
 _HEADER = struct.Struct("<8sQ")
 _SLOT = struct.Struct("<QQQQ")
 _CHECKED = struct.Struct("<QQ")
 _U64 = struct.Struct("<Q")
 _CAPACITY_MIN = 64 * 1024
+_SEQUENCE_MAX = 2**63
 PAYLOAD_BYTES_MAX = 256 * 1024 * 1024  # what a damaged or hostile length can make a reader allocate
 # A fast writer may pass through both slots while we copy; measured at full speed, the second or third
 # attempt finds one whole.
@@ -113,7 +118,9 @@ def read_committed(path: Path) -> bytes:
 def _read_slots(path: Path) -> list[_Slot]:
     # Non-blocking, or a pipe of that name would hold us for ever.
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with directory(path.parent) as parent:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(path.name, flags, dir_fd=parent)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
             raise Damaged(f"{path}: expected a plain file") from None
@@ -145,6 +152,15 @@ def read(path: Path) -> bytes:
     raise Damaged(f"{path}: neither slot is valid")
 
 
+def file_at(path: Path) -> tuple[int, int] | None:
+    """(device, inode) of what is at a path now; None if nothing is, or it can't be seen."""
+    try:
+        info = path.lstat()
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
 class SlotWriter:
     """The one writer of a two-slot file (callers hold the service's lock). Made with mode 0640."""
 
@@ -155,23 +171,29 @@ class SlotWriter:
         self._slot = 0
         self._capacity = 0
         self._map: mmap.mmap | None = None
+        self._file: tuple[int, int] | None = None
         try:
             whole = slots(path)
         except (FileNotFoundError, Damaged):
             return
         if whole:
-            self._sequence, payload = whole[0]
-            self._create(payload)
+            sequence, payload = whole[0]
+            # No writer gets there by counting; going on from it, one would soon have no number left.
+            self._sequence = sequence if sequence <= _SEQUENCE_MAX else 1
+            with contextlib.suppress(NoRoom):  # the next write tries again
+                self._create(payload)
 
     def write(self, payload: bytes) -> None:
         """Replace the older slot; readers see this payload or the one before, nothing else.
 
-        Raises ValueError if it is larger than a reader would take.
+        A file that was removed or replaced meanwhile is made anew.
+        Raises ValueError if it is larger than a reader would take, NoRoom if its file system is full; then
+        the file keeps what it had.
         """
         if len(payload) > PAYLOAD_BYTES_MAX:
             raise ValueError(f"{self.path}: expected at most {PAYLOAD_BYTES_MAX} bytes, got {len(payload)}")
         self._sequence += 1
-        if self._map is None or len(payload) > self._capacity:
+        if self._map is None or len(payload) > self._capacity or file_at(self.path) != self._file:
             self._create(payload)
         else:
             self._slot = 1 - self._slot
@@ -188,20 +210,29 @@ class SlotWriter:
         capacity = max(_CAPACITY_MIN, -(-len(payload) * 2 // mmap.PAGESIZE) * mmap.PAGESIZE)
         fresh = self.path.with_name(f".{self.path.name}.new")
         fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            if is_full(error):
+                raise no_room(self.path, 0) from None
+            raise
         try:
             os.fchmod(descriptor, 0o640)  # whatever the umask: the common group reads it
             # Allocated, not sparse: a full tmpfs must fail here with ENOSPC, not later with SIGBUS.
             os.posix_fallocate(descriptor, 0, _file_bytes(capacity))
             mapped = mmap.mmap(descriptor, _file_bytes(capacity))
-        except OSError:
+            info = os.fstat(descriptor)
+        except OSError as error:
             with contextlib.suppress(OSError):
                 fresh.unlink()
+            if is_full(error):
+                raise no_room(self.path, _file_bytes(capacity)) from None
             raise
         finally:
             os.close(descriptor)
         self.close()
         self._map, self._capacity, self._slot = mapped, capacity, 0
+        self._file = (info.st_dev, info.st_ino)
         self._store(0, _HEADER.pack(MAGIC, capacity))
         self._fill(payload)
         fresh.replace(self.path)

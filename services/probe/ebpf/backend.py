@@ -6,7 +6,6 @@ import os
 import select
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,15 +13,19 @@ from typing import BinaryIO
 
 import msgspec
 
-from services.probe.backend import Sample
-from services.probe.errors import Unavailable
-from services.probe.settings import ProbeSettings
+from wattline import isolated
 from wattline.errors import Fatal
-from wattline.log import Log
-from wattline.pins import is_pin_directory, remove_pins
-from wattline.wire.rundir import Lock, lock_holder
+from wattline.pins import is_pin_directory, remove_pins, tidy
+from wattline.runtime import Runtime
+from wattline.wire.rundir import DirectoryLock, Lock, lock_holder
+from wattline.wire.shared import file_at
 
+from ..backend import Sample
+from ..errors import Detached, Unavailable
+from ..parse import parse_counters, parse_undisturbed_cpus
+from ..settings import ProbeSettings
 from . import cpus, layout, perf_events
+from .attachment import Attachment
 from .mounts import BPFFS, have_mounted, require_bpffs
 from .pinned import PinnedProgram
 from .reader import SOURCE, EbpfReader
@@ -36,24 +39,28 @@ class EbpfBackend:
 
     source = SOURCE
 
-    def __init__(self, settings: ProbeSettings, log: Log, publish_last: PublishLast) -> None:
+    def __init__(self, settings: ProbeSettings, runtime: Runtime, publish_last: PublishLast) -> None:
         """`publish_last` is given the epoch and the last sample of a program that is about to be replaced."""
         self._settings = settings
-        self._log = log
+        self._runtime = runtime
+        self._log = log = runtime.log
         self._sysfs = cpus.tree(settings.path_sysfs)
         self._program = wanted_program(settings)
         self._directory = settings.probe_pin_path / self._program.pin_name
         self._lock = _lock_pins(self._directory.parent)
+        self._locked = file_at(self._directory.parent)
         try:
             program = self._open(self._directory, self._program.features)
             if program is None:
                 program = self._replace(publish_last)
         except BaseException:
+            tidy(self._directory.parent)  # before anybody else may have the lock
             self._lock.close()
             raise
         for path in remove_pins(self._directory.parent, keep=self._directory):
             log.info("unloaded", pins=path)
         log.info("attached", pins=self._directory, epoch=program.epoch)
+        self._attachment = Attachment(self._directory)
         self._reader = self._read(program)
         self.epoch = program.epoch
 
@@ -63,8 +70,18 @@ class EbpfBackend:
         return bool(self._program.features.counters)
 
     def sample(self) -> Sample:
-        """Charge what is running, then read all tables."""
-        return self._reader.sample()
+        """Charge what is running, then read all tables.
+
+        Raises Detached if the kernel may have stopped calling the program before that.
+        """
+        sample = self._reader.sample()
+        if damage := self._attachment.damage():
+            raise Detached(
+                f"the eBPF program is no longer attached: {damage}; expected its pins to stay while the "
+                "probe runs. CPU time is unattributed (probe_gap) until it is loaded anew: start the probe "
+                "again, unless a supervisor does"
+            )
+        return sample
 
     def retire(self, ended_before_ns: int) -> int:
         """Let go of what ended before a time, and make good what the hooks have missed."""
@@ -73,12 +90,15 @@ class EbpfBackend:
     def close(self, *, keep: bool) -> None:
         """Unload the program, unless it is kept for the next probe."""
         self._reader.close()
-        if keep:
+        if file_at(self._directory.parent) != self._locked:
+            self._log.info(
+                "left", pins=self._directory, cause="it is no longer the directory that was locked"
+            )
+        elif keep and not self._attachment.damage():
             self._log.info("kept", pins=self._directory)
         else:
             remove_pins(self._directory.parent)
-            with contextlib.suppress(OSError):  # somebody else's things are in it
-                self._directory.parent.rmdir()
+            tidy(self._directory.parent)
         self._lock.close()
 
     def _read(self, program: PinnedProgram) -> EbpfReader:
@@ -114,7 +134,9 @@ class EbpfBackend:
         self._log.info("loaded", seconds=round(time.monotonic() - begun, 2), pins=self._directory)
         program = self._open(self._directory, self._program.features)
         if program is None:
-            raise Fatal(f"the loader ended well, but there is nothing at {self._directory}")
+            raise Fatal(
+                f"the loader succeeded, but there is no program at {self._directory}: was it removed?"
+            )
         return program
 
     @contextlib.contextmanager
@@ -129,10 +151,11 @@ class EbpfBackend:
                     # No CPU is left out this once: what it has in its cache would be lost.
                     readers.append(EbpfReader(program, self._sysfs, self._settings.path_procfs))
                 elif is_pin_directory(path):
-                    self._log.warning(
+                    what = "tables are laid out differently" if features is None else "pins are incomplete"
+                    self._runtime.count(
                         "unreadable",
+                        f"a program whose {what} is removed: what it counted since its last frame is missing",
                         pins=path,
-                        cause="tables of another layout: what they counted since their last frame is a gap",
                     )
             yield readers
         finally:
@@ -147,7 +170,7 @@ class EbpfBackend:
         with (
             os.fdopen(os.memfd_create("loader"), "w+b") as errors,
             subprocess.Popen(  # noqa: S603 our own module
-                [sys.executable, "-m", f"{__package__}.load", *arguments],
+                isolated.command("services.probe.ebpf.load", *arguments),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -158,7 +181,7 @@ class EbpfBackend:
                 readable, _, _ = select.select([loader.stdout], [], [], _LOADER_TIMEOUT_S)
                 if not readable or not loader.stdout.readline():
                     _await(loader, errors, 0 if not readable else _LOADER_TIMEOUT_S)
-                    raise Fatal("the loader ended without a word")
+                    raise Fatal("the loader ended early and gave no reason")
                 yield loader, errors
             finally:
                 loader.kill()
@@ -169,7 +192,9 @@ def _await(loader: subprocess.Popen[bytes], errors: BinaryIO, timeout_s: float =
     try:
         exit_code = loader.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        raise Fatal(f"the loader has not ended in {_LOADER_TIMEOUT_S} s; a starved machine?") from None
+        raise Fatal(
+            f"the loader did not finish in {_LOADER_TIMEOUT_S} s, expected one or two: an overloaded machine?"
+        ) from None
     if exit_code:
         errors.seek(0)
         raise _failure(exit_code, errors.read().decode("utf-8", "backslashreplace"))
@@ -177,7 +202,7 @@ def _await(loader: subprocess.Popen[bytes], errors: BinaryIO, timeout_s: float =
 
 def _failure(exit_code: int, errors: str) -> Fatal:
     if exit_code < 0:  # it says nothing of what this machine can do
-        return Fatal(f"the loader was ended by signal {-exit_code}; out of memory?")
+        return Fatal(f"the loader was killed by signal {-exit_code}: is the machine out of memory?")
     return Unavailable(f"loading failed: {errors.strip()[-1500:]}", exit_code or Fatal.FAILED)
 
 
@@ -185,18 +210,7 @@ def wanted_program(settings: ProbeSettings) -> layout.Program:
     """The program for these settings on this machine."""
     sysfs = cpus.tree(settings.path_sysfs)
     online = min(cpus.online(sysfs))
-    wanted = [name for name in settings.probe_counters.replace(" ", "").split(",") if name]
-    for name in wanted:
-        if name not in perf_events.COUNTERS:
-            raise Fatal(
-                f"--probe.counters: expected names out of {', '.join(perf_events.COUNTERS)}, got {name!r}",
-                Fatal.SETTINGS,
-            )
-    if len(wanted) > layout.COUNTERS_MAX or len(set(wanted)) < len(wanted):
-        raise Fatal(
-            f"--probe.counters: expected at most {layout.COUNTERS_MAX} different names, got {wanted}",
-            Fatal.SETTINGS,
-        )
+    wanted = parse_counters(settings.probe_counters)
     return layout.Program(
         process_rows=settings.probe_process_rows,
         cgroup_rows=settings.probe_cgroup_rows,
@@ -211,16 +225,8 @@ def wanted_program(settings: ProbeSettings) -> layout.Program:
 
 def undisturbed_cpus(settings: ProbeSettings) -> set[int]:
     """CPUs that must not be interrupted for a sample."""
-    wanted = settings.probe_undisturbed_cpus
-    if wanted == "isolated":
-        return cpus.undisturbed(cpus.tree(settings.path_sysfs))
-    try:
-        return cpus.cpu_list(wanted)
-    except ValueError:
-        raise Fatal(
-            f'--probe.undisturbed-cpus: expected "isolated" or a list like 2-5,8, got {wanted!r}',
-            Fatal.SETTINGS,
-        ) from None
+    wanted = parse_undisturbed_cpus(settings.probe_undisturbed_cpus)
+    return cpus.undisturbed(cpus.tree(settings.path_sysfs)) if wanted is None else wanted
 
 
 def _lock_pins(path: Path) -> Lock:
@@ -250,7 +256,7 @@ def _lock_pins(path: Path) -> Lock:
             f"--probe.pin-path {path} is a whole file system; expected a directory of our own in it",
             Fatal.SETTINGS,
         )
-    lock = Lock(path)
+    lock = DirectoryLock(path)
     if not lock.acquire():
         raise Fatal(
             f"another probe (pid {lock_holder(path)}) holds {path}; a kernel needs one probe only, "

@@ -42,8 +42,6 @@ OPTIONAL_RAW_TRACEPOINTS = {
     "on_page_dirtied": "writeback_dirty_folio",
     "on_cpu_frequency": "cpu_frequency",
 }
-# What stands in for on_page_read where the kernel has no such tracepoint but lets us attach to functions.
-PAGE_FENTRY = "kfunc__folio_mark_accessed"
 TRACEPOINTS = {
     "on_cgroup_mkdir": "cgroup/cgroup_mkdir",
     "on_cgroup_rmdir": "cgroup/cgroup_rmdir",

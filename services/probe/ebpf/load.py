@@ -2,7 +2,7 @@
 """A short-lived child of the probe: compiles, attaches and pins the eBPF program, then exits.
 
 It is a process of its own because BCC brings Clang and LLVM, over 100 MB, which the long-running reader
-must not carry. Usage: python -m services.probe.ebpf.load PIN_DIRECTORY PROGRAM-AS-JSON
+must not carry. Arguments: PIN_DIRECTORY PROGRAM-AS-JSON
 
 Once compiled it says "compiled" and waits for a line: until then the probe reads from a former program.
 """
@@ -17,12 +17,13 @@ from typing import Any
 
 import msgspec
 
-from services.probe.processes import running_processes
 from wattline import cgroup2
 from wattline.errors import Fatal
 
+from ..processes import running_processes
 from . import bpf_syscall as bpf
 from . import cpus, layout, perf_events
+from .find_bcc import make_importable
 from .mounts import TRACEFS, have_mounted
 
 _NS_PER_S = 1_000_000_000
@@ -56,11 +57,12 @@ class Loader:
         # its fields from tracepoint formats and helpers.
         os.environ["BCC_KERNEL_SOURCE"] = str(layout.KERNEL_HEADERS)
         try:
+            make_importable()
             from bcc import BPF  # noqa: PLC0415 the heavy import is this process's reason to exist
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # the second: its shared library is missing
             raise Fatal(
-                f"BCC is not importable ({error}); install the distribution's package python3-bpfcc "
-                "(see docs/install.md)",
+                f"BCC is not importable ({error}); install the distribution's package, python3-bpfcc on "
+                "Debian and Ubuntu (see docs/install.md)",
                 Fatal.SETTINGS,
             ) from None
         self._types = {"raw": BPF.RAW_TRACEPOINT, "tracepoint": BPF.TRACEPOINT}
@@ -99,8 +101,8 @@ class Loader:
         for name, tracepoint in {**self._optional, **layout.RAW_TRACEPOINTS}.items():
             self._program.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=name.encode())
             bpf.pin(self._program.raw_tracepoint_fds[tracepoint.encode()], directory / f"link_{name}")
-        fentry = self._program.kfunc_entry_fds.get(layout.PAGE_FENTRY.encode())
-        if fentry is not None:
+        # For on_page_read, where the kernel has no such tracepoint but lets us attach to functions.
+        for fentry in self._program.kfunc_entry_fds.values():
             bpf.pin(fentry, directory / "link_on_page_read")
         for cpu in range(self._wanted.cpus):
             with contextlib.suppress(OSError):  # an offline CPU begins its account when it comes
@@ -186,6 +188,9 @@ def main() -> int:
     except PermissionError as error:
         print(f"{error}; loading needs CAP_BPF and CAP_PERFMON (or root)", file=sys.stderr)  # noqa: T201
         return Fatal.PERMISSION
+    except OSError as error:
+        print(f"the eBPF program could not be attached: {error}", file=sys.stderr)  # noqa: T201
+        return Fatal.FAILED
     # BCC's clean-up at exit would take the perf events out of their table.
     os._exit(0)
 

@@ -5,8 +5,10 @@ import ctypes
 import os
 from pathlib import Path
 
-from services.probe.errors import Unavailable
 from wattline.errors import Fatal
+from wattline.mounts import mounts
+
+from ..errors import Unavailable
 
 BPFFS = Path("/sys/fs/bpf")
 TRACEFS = Path("/sys/kernel/tracing")
@@ -14,8 +16,7 @@ TRACEFS = Path("/sys/kernel/tracing")
 
 def have_mounted(kind: str, mount_point: Path) -> None:
     """Mount a file system unless it is there. Raises Unavailable with the command that cures it."""
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    if any(line.split()[1:3] == [str(mount_point), kind] for line in mounts.splitlines()):
+    if (mount_point, kind) in mounts():
         return
     libc = ctypes.CDLL(None, use_errno=True)
     # bpffs is open to all by default (1777), and anybody could take our name in it.
@@ -30,9 +31,7 @@ def have_mounted(kind: str, mount_point: Path) -> None:
 
 def require_bpffs(directory: Path) -> None:
     """Raises Unavailable with the cure unless a directory lies in a BPF file system."""
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    # The last mount on a place covers those before it.
-    kinds = {Path(words[1]): words[2] for words in map(str.split, mounts)}
+    kinds = dict(mounts())  # the last mount on a place covers those before it
     kind = next(kinds[place] for place in (directory, *directory.parents) if place in kinds)
     if kind != "bpf":
         raise Unavailable(

@@ -3,12 +3,13 @@
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from services.probe.backend import Sample
+from wattline.errors import Fatal
 from wattline.wire.frames import SourceState
 
+from ..backend import Sample
 from . import cpus, layout
 from .cgroup_names import CgroupNames
 from .identities import Identities
@@ -17,6 +18,7 @@ from .reconcile import Reconciler
 from .tables import CgroupRows, ProcessRows, cpu_table, path_table
 
 SOURCE = "ebpf"
+_CLOCK_ERROR_NS_MAX = 1_000_000_000  # far above what two readings of one clock can differ by
 _ATTEMPTS = 5  # at two readings that fit together; a reading takes less than a millisecond
 _PAGE_EVENTS = {"on_page_read": "pages read", "on_page_dirtied": "pages dirtied"}
 
@@ -50,6 +52,7 @@ class EbpfReader:
         """
         program, features = self.program, self.program.features
         frequencies = self._describe_cpus()
+        begun_ns = time.monotonic_ns()
         flushed = program.flush(self._undisturbed)
         cgroup_rows, accounts = self._rows_and_accounts()
         read_ns = time.monotonic_ns()
@@ -60,6 +63,7 @@ class EbpfReader:
         self._identities.take(*program.identities())
         processes = self._rows.table(features, self._identities)
         stamps = [account["stamp_ns"] for cpu, account in accounts if cpu in flushed] or [read_ns]
+        _require_one_clock(begun_ns, stamps, read_ns)
         self._sampled_ns = (min(stamps) + max(stamps)) // 2
         return Sample(
             mono_ns=self._sampled_ns,
@@ -195,12 +199,23 @@ class EbpfReader:
 
     def _sources(self) -> list[SourceState]:
         missing = sorted(_PAGE_EVENTS[name] for name in _PAGE_EVENTS.keys() - set(self.program.page_events))
-        reason = f"this kernel does not let us count {' and '.join(missing)}" if missing else ""
+        reason = f"this kernel has no hook that counts {' and '.join(missing)}" if missing else ""
         return [
             SourceState(name=SOURCE, up=True),
             SourceState(name="page_cache", up=not missing, reason=reason),
             *self._reconciler.blind_spots(),
         ]
+
+
+def _require_one_clock(begun_ns: int, stamps: Sequence[int], read_ns: int) -> None:
+    """Raise Fatal unless the kernel's stamps lie between two readings of our clock."""
+    late_ns, early_ns = max(stamps) - read_ns, begun_ns - min(stamps)
+    if max(late_ns, early_ns) > _CLOCK_ERROR_NS_MAX:
+        raise Fatal(
+            f"CLOCK_MONOTONIC here is not the kernel's: expected its stamps between {begun_ns} and {read_ns} "
+            f"ns, got {min(stamps)} to {max(stamps)}; start the probe in the host's time namespace",
+            Fatal.SETTINGS,
+        )
 
 
 def _records(rows: memoryview, size: int) -> list[bytes]:

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from services.probe.processes import running_process
 from wattline import cgroup2
 from wattline.wire.frames import SourceState
 
+from ..processes import running_process
 from . import layout
 from .cgroup_names import CgroupNames
 from .identities import Identities, Rounds
@@ -49,7 +49,9 @@ class Reconciler:
         if not self._sees_pids:
             spots.append(("host_pids", "a private pid namespace: missed ends of processes are not found"))
         if self._mount is None:
-            spots.append(("host_cgroups", "no whole cgroup2 tree in sight: older cgroups have no path"))
+            spots.append(
+                ("host_cgroups", "the mount shows only a part of cgroup2: older cgroups have no path")
+            )
         return [
             SourceState(name=name, up=False, reason=f"{reason}; share the host's") for name, reason in spots
         ]

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from services.probe.backend import Sample
 from wattline.wire.columns import U32, U64
 from wattline.wire.frames import Activity, SourceState
 
+from ..backend import Sample
 from .files import ProcfsFiles
 from .reading import Reading, parse_members
 from .state import begin

@@ -4,11 +4,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from services.probe.processes import RunningProcess, parse_stat
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import PROCESS_ENDED, PROCESS_KERNEL_THREAD, Activity, ActivityProcesses
 from wattline.wire.names import safe_name
 
+from ..processes import RunningProcess, parse_stat
 from .reading import Reading
 
 _NS_PER_S = 1_000_000_000

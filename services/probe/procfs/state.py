@@ -6,9 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from services.probe.processes import parse_stat
 from wattline.wire.columns import U32, U64
 
+from ..processes import parse_stat
 from .reading import Reading
 
 STATE_SCHEMA = 1

@@ -10,6 +10,8 @@ from wattline.wire.packed import FrameError
 
 from .state import STATE_SCHEMA, ProcfsState
 
+NO_FORMER_COUNT = "no earlier count was left to continue"
+
 
 def save(path: Path, state: ProcfsState) -> None:
     """Put it in the file; a kill at any moment leaves this or the one before.
@@ -34,7 +36,7 @@ def recover(
     try:
         state = unpack(shared.read(path), ProcfsState)
     except FileNotFoundError:
-        return None, f"there is no {path}"
+        return None, NO_FORMER_COUNT
     except (shared.Damaged, FrameError) as error:
         return None, str(error)
     last = (None, None) if previous is None else (previous.source, previous.epoch)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any course of events, with any lies of the kernel: time closes, nothing falls."""
 
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -124,7 +125,7 @@ class Course:
 
 @contextmanager
 def course():
-    directory = Path(tempfile.mkdtemp(prefix="wl-", dir="/dev/shm"))
+    directory = Path(tempfile.mkdtemp(prefix=f"wl-{os.getpid()}-", dir="/dev/shm"))
     running = Course(directory)
     try:
         yield running

@@ -150,7 +150,7 @@ def spoil_epoch(_machine, last):
         (spoil_boot, "its boot is 'boot', expected 'another'"),
         (spoil_state, "neither slot is valid"),
         (spoil_length, "expected b'WATTLN01' and"),
-        (spoil_presence, "there is no"),
+        (spoil_presence, "no earlier count was left"),
         (spoil_mount, "its cgroup2 root is"),
         (spoil_last, "the last frame is (None, None)"),
         (spoil_source, "the last frame is ('ebpf',"),
@@ -161,7 +161,7 @@ def test_what_cannot_be_gone_on_from_is_a_new_epoch_with_a_reason(machine, spoil
     """State missing, damaged, of another boot or mount, or not that of the last frame: all begins at 0."""
     machine.spawn(7, ticks=10)
     backend = machine.start()
-    assert "there is no" in backend.begun_because
+    assert "no earlier count was left" in backend.begun_because
     machine.work(7, 10)
     machine.pass_time(S)
     last = frame(backend, backend.sample())

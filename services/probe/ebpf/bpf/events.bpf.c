@@ -39,8 +39,9 @@ int on_page_read(void *context)
 }
 
 #if WITH_PAGE_FENTRY
-/* The same where there is no such tracepoint, one for each folio. BCC attaches it by its name. */
-int kfunc__folio_mark_accessed(void *context)
+/* The same where there is no such tracepoint, one for each folio. BCC attaches it by the name that its macro makes:
+ * other versions expect other names, and 0.31 crashes on a name without a module. */
+KFUNC_PROBE(folio_mark_accessed)
 {
     return bump(PAGE_CACHE_HIT);
 }

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each service runs with what its own extra installs, and nothing else."""
+"""Each service runs with what its own lock installs, and nothing else."""
 
 import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
-from wattline.wire.rundir import SERVICES
+from wattline.pipeline import SERVICES
 
 # Imports every module of a service where all other third-party packages look as if they weren't installed.
 IMPORT_ALL = """
@@ -17,7 +18,7 @@ import importlib, pkgutil, sys
 class NotInstalled:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in hidden:
-            raise ModuleNotFoundError(f"{name} is not installed by this extra", name=name)
+            raise ModuleNotFoundError(f"{name} is not in this service's lock", name=name)
 
 service, *hidden = sys.argv[1:]
 for name in hidden:
@@ -31,25 +32,22 @@ assert "bcc" not in sys.modules, "BCC belongs to the loader's run, not to an imp
 """
 
 
+ROOT = Path(__file__).parents[2]
+
+
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def required(distribution: str, extra: str = "") -> set[str]:
-    """Names of the distributions that one needs, with those that these need."""
-    found = {normal(distribution)}
-    for requirement in metadata.requires(distribution) or []:
-        name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
-        _, _, condition = requirement.partition(";")
-        wanted = re.search(r"extra == ['\"]([^'\"]+)", condition)
-        if (wanted is None and not condition) or (wanted is not None and wanted[1] == extra):
-            found |= required(name)
-    return found
+def locked(name: str) -> set[str]:
+    """Names of the distributions in requirements/NAME.txt."""
+    text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z0-9-]+)==", text, flags=re.MULTILINE))
 
 
 def hidden_from(service: str) -> list[str]:
-    """Top-level modules of installed distributions that the service's extra doesn't bring."""
-    allowed = required("wattline", service)
+    """Top-level modules of installed distributions that the service's lock doesn't bring."""
+    allowed = locked(service) | {"wattline"}
     return [
         module
         for module, owners in metadata.packages_distributions().items()
@@ -58,11 +56,12 @@ def hidden_from(service: str) -> list[str]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_imports_only_its_own_extra(service):
-    """Every module of a service can be imported where only wattline[service] is installed."""
+def test_a_service_imports_only_its_own_lock(service):
+    """Every module of a service can be imported where only requirements/SERVICE.txt is installed."""
     hidden = hidden_from(service)
     assert "hypothesis" in hidden
     assert ("prometheus_client" in hidden) == (service != "exporter")
+    assert ("numpy" in hidden) == (service != "calculator")
     result = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, service, *hidden], capture_output=True, text=True
     )

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cgroups that other users name: none of them joins a container, pod or machine of another owner."""
+
+import os
+
+import pytest
+
+from services.metadata.cgroup_owner import delegation
+from services.metadata.cgroup_path import Claim, Delegation, claim, identify_owned, user_delegation
+
+from .machine import ROOT, FakeProc, Stage, activity, own_containers
+
+A, B = "a1" * 32, "b2" * 32
+POD = "01234567-89ab-cdef-0123-456789abcdef"
+MANAGER = "/user.slice/user-1000.slice/user@1000.service"
+UID, OTHER = 60999, 60998
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"{MANAGER}/app.slice/docker-{A}.scope", (f"{A}@1000", "", "")),
+        (f"{MANAGER}/kubepods-pod{POD.replace('-', '_')}.slice/x", ("", f"{POD}@1000", "")),
+        (f"{MANAGER}/machine-qemu\\x2d1\\x2dweb.scope", ("", "", "machine-qemu-1-web@1000")),
+        (f"{MANAGER}/app.slice/run-1.scope", ("", "", "")),
+        (f"/system.slice/docker-{A}.scope{MANAGER}/docker-{A}.scope", (A, "", "")),
+        (f"/system.slice/docker-{A}.scope{MANAGER}/docker-{B}.scope", (f"{B}@1000", "", "")),
+        (f"/system.slice/docker-{A}.scope", (A, "", "")),
+        (f"/user@1000.service-of-root/docker-{A}.scope", (A, "", "")),
+    ],
+)
+def test_names_below_a_delegation_have_their_owner(path, expected):
+    """What root named above it stays as it is, though a user repeats it below."""
+    identity = identify_owned(path, user_delegation(path))
+    assert (identity.container_id, identity.pod_uid, identity.vm_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"/docker/{A}/init.scope", Claim(is_nested=False, path=f"/docker/{A}")),
+        (f"/docker/{A}", Claim(is_nested=False, path=f"/docker/{A}")),
+        (f"/docker/{A}/docker/{B}/x", Claim(is_nested=True, path=f"/docker/{A}/docker/{B}")),
+        (
+            f"/a/kubepods.slice:cri-containerd:{A}/x",
+            Claim(is_nested=False, path=f"/a/kubepods.slice:cri-containerd:{A}"),
+        ),
+        (
+            f"/a/kubepods.slice:cri-containerd-{A}.scope/x",
+            Claim(is_nested=False, path=f"/a/kubepods.slice:cri-containerd-{A}.scope"),
+        ),
+        ("/system.slice", None),
+    ],
+)
+def test_the_cgroup_that_claims_a_container(path, expected):
+    """It and all below it are one container; one within another is told."""
+    assert claim(path) == expected
+
+
+def test_the_owner_of_a_directory_is_who_names_what_is_in_it(tmp_path):
+    """The container's own directory may be a user's (user namespaces): root has named it all the same."""
+    scope = tmp_path / f"machine.slice/libpod-{A}.scope"
+    inner = scope / f"docker-{B}.scope"
+    inner.mkdir(parents=True)
+    os.chown(scope, UID, UID)
+    os.chown(inner, UID, UID)
+    path = f"/machine.slice/libpod-{A}.scope"
+    assert delegation(tmp_path, "/machine.slice") is None
+    assert delegation(tmp_path, "/") is None
+    assert delegation(tmp_path, f"{path}/docker-{B}.scope/gone/x") == Delegation(path, UID)
+    assert identify_owned(path, delegation(tmp_path, path)).container_id == A
+    nested = f"{path}/docker-{B}.scope"
+    assert identify_owned(nested, delegation(tmp_path, nested)).container_id == f"{B}@{UID}"
+    assert delegation(tmp_path, "/machine.slice/\0") is None
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A cgroup tree on paper in which a user owns /given."""
+    (tmp_path / "cgroup/given").mkdir(parents=True)
+    os.chown(tmp_path / "cgroup/given", UID, UID)
+    return tmp_path / "cgroup"
+
+
+@pytest.fixture
+def stage(tree, tmp_path, monkeypatch):
+    proc = FakeProc(tmp_path / "proc", cgroup1=False, mount=tree)
+    monkeypatch.setattr("services.metadata.loop.is_whole", lambda _mount: True)
+    return Stage(proc.path, str(tree))
+
+
+def named(frame):
+    """Container by path, of those that have one."""
+    rows = zip(frame.cgroups.path, frame.cgroups.container_id, strict=True)
+    return {path: container_id for path, container_id in rows if container_id}
+
+
+def test_a_users_cgroup_never_joins_a_container(stage):
+    """It has a series of its own: before the container is there, beside it, and when it has gone."""
+    real, fake = f"/system.slice/docker-{A}.scope", f"/given/docker-{A}.scope"
+    own = {fake: f"{A}@{UID}"}
+    assert named(stage.take(activity(1, [], {ROOT: "/", 9: fake}))) == own
+    assert named(stage.take(activity(2, [], {ROOT: "/", 9: fake, 10: real}))) == {**own, real: A}
+    assert named(stage.take(activity(3, [], {ROOT: "/", 10: real, 11: f"{fake}/x"}))) == {
+        **own,
+        f"{fake}/x": f"{A}@{UID}",
+        real: A,
+    }
+    again = Stage(stage._stage._settings.path_procfs, stage._stage._settings.path_cgroup)
+    assert named(again.take(activity(4, [], {9: fake}))) == own
+
+
+def test_a_second_cgroup_of_roots_is_shown_apart(stage):
+    """The first keeps its series; after a restart of metadata the older one does."""
+    first, second = f"/system.slice/docker-{A}.scope", f"/other/docker-{A}.scope"
+    expected = {first: A, f"{first}/x": A, second: f"{A}@0"}
+    stage.take(activity(1, [], {5: first}))
+    assert named(stage.take(activity(2, [], {5: first, 6: f"{first}/x", 7: second}))) == expected
+    assert named(stage.take(activity(3, [], {5: first, 6: f"{first}/x", 7: second}))) == expected
+    again = Stage(stage._stage._settings.path_procfs, stage._stage._settings.path_cgroup)
+    assert named(again.take(activity(4, [], {5: first, 6: f"{first}/x", 7: second}))) == expected
+
+
+def test_a_cgroup_in_another_container_comes_second(stage):
+    """A container's root can't take the name of a container beside it, however early it comes."""
+    nested, real = f"/docker/{B}/docker/{A}", f"/docker/{A}"
+    assert named(stage.take(activity(1, [], {5: nested}))) == {nested: A}
+    assert named(stage.take(activity(2, [], {5: nested, 6: real}))) == {nested: f"{A}@0", real: A}
+
+
+def test_a_container_that_starts_again_keeps_its_name(stage):
+    """Another cgroup of its path is the same container; so is another path once those are gone."""
+    path, moved = f"/docker/{A}", f"/system.slice/docker-{A}.scope"
+    stage.take(activity(1, [], {5: path}))
+    assert named(stage.take(activity(2, [], {5: path, 6: path, 7: f"{path}/x"}))) == {path: A, f"{path}/x": A}
+    assert named(stage.take(activity(3, [], {8: moved}))) == {path: A, f"{path}/x": A, moved: A}
+
+
+def test_a_process_of_a_users_manager_has_its_owner(tmp_path):
+    """With cgroup v1 the path itself tells what systemd gave to a user."""
+    proc = FakeProc(tmp_path / "proc")
+    proc.start(20, 500, f"{MANAGER}/docker-{A}.scope")
+    frame = Stage(proc.path).take(activity(1, [(ROOT, 20, 500, 0, "sh")], {ROOT: "/"}))
+    assert own_containers(frame) == {20: f"{A}@1000"}
+
+
+def test_no_engine_is_asked_for_a_users_container(stage):
+    """Root's engine would tell the name of the container whose id was taken."""
+    stage.take(activity(1, [], {5: f"/given/docker-{A}.scope", 6: f"/docker/{B}"}))
+    assert stage._stage._directory.container_ids(["docker"]) == {B}
+
+
+def test_the_real_tree_tells_owners(cgroup, tmp_path):
+    """A directory of the kernel's cgroup2 that was given to a user, as systemd delegates it."""
+    given = cgroup / "given"
+    fake = given / f"docker-{A}.scope"
+    fake.mkdir(parents=True)
+    os.chown(given, UID, UID)
+    try:
+        path = f"/{cgroup.name}/given/docker-{A}.scope"
+        proc = FakeProc(tmp_path / "proc", cgroup1=False, mount=cgroup.parent)
+        frame = Stage(proc.path).take(activity(1, [], {fake.stat().st_ino: path}))
+        assert named(frame) == {path: f"{A}@{UID}"}
+    finally:
+        fake.rmdir()
+        given.rmdir()

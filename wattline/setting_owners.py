@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The services that have each setting. Pure.
+
+`wattline up` hands a service's flags on by this table, and a service does not warn of its neighbours'
+variables. tests/docs holds it against the settings that the services declare.
+"""
+
+from collections.abc import Sequence
+
+from .pipeline import SERVICES
+
+OWNERS: dict[str, tuple[str, ...]] = {
+    "docker-socket": ("metadata",),
+    "idle-policy": ("calculator",),
+    "idle-power": ("calculator",),
+    "metadata-grace-s": ("calculator",),
+    "path.cgroup": ("metadata",),
+    "path.procfs": ("probe", "metadata"),
+    "path.sysfs": ("probe", "power"),
+    "probe.backend": ("probe",),
+    "probe.cgroup-rows": ("probe",),
+    "probe.counters": ("probe",),
+    "probe.ended-s": ("probe",),
+    "probe.keep": ("probe",),
+    "probe.pin-path": ("probe",),
+    "probe.process-rows": ("probe",),
+    "probe.undisturbed-cpus": ("probe",),
+    "replay": ("calculator",),
+    "replay-speed": ("calculator",),
+    "share-method": ("calculator",),
+    "terminated-keep-s": ("calculator",),
+    "web.listen-address": ("exporter",),
+}
+# Every service has these.
+COMMON = ("clock", "config", "die-with-parent", "interval-s", "log-level", "node", "run", "user")
+_COMMANDS = ("up.cache", "up.first-id")
+
+PREFIX = "WATTLINE_"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting: WATTLINE_IDLE_POLICY of idle-policy."""
+    return PREFIX + name.upper().replace(".", "_").replace("-", "_")
+
+
+VARIABLES = frozenset(variable(name) for name in (*OWNERS, *COMMON, *_COMMANDS))
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """(the arguments that are no flags of single services, each service's own flags)."""
+    rest: list[str] = []
+    own: dict[str, list[str]] = {service: [] for service in SERVICES}
+    waiting = list(arguments)
+    while waiting:
+        flag = [waiting.pop(0)]
+        name, has_value, _value = flag[0].removeprefix("--").partition("=")
+        takers = [own[service] for service in OWNERS.get(name, ())] if flag[0].startswith("--") else []
+        # A switch may stand without a value.
+        if takers and not has_value and waiting and not waiting[0].startswith("--"):
+            flag.append(waiting.pop(0))
+        for taker in takers or [rest]:
+            taker.extend(flag)
+    return rest, own

@@ -7,6 +7,7 @@ tests/hygiene removes what a test leaves, and fails it.
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,7 +32,11 @@ _GRACE_S = 5.0  # a killed process may take this long to leave its cgroup
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the guard at hand wherever this file is used."""
+    """Have the guard at hand wherever this file is used; Ctrl-C reaches what tests start.
+
+    A shell starts what is to run in the background with SIGINT ignored, and processes inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(guard, "hygiene")
 
 

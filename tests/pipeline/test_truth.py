@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from tests.load import SPIN, in_cgroup
-from tests.machine.simulated_rapl import SimulatedRapl
+from tests.machine.simulated_rapl import IDLE_POWER, SimulatedRapl
 from wattline.wire.bus import Subscriber
 
 from .books import check_books, left_over_ratio
@@ -142,7 +142,7 @@ def test_both_policies_close(run_directory, tmp_path, pin_path, cgroup):
         start("services.probe", run_directory, probe_pin_path=pin_path, interval_s=0.2)
         frame_after(run_directory, "probe", begun_ns)
         start("services.metadata", run_directory, interval_s=0.2)
-        start("services.calculator", run_directory, interval_s=0.2, idle_policy="even")
+        start("services.calculator", run_directory, interval_s=0.2, idle_policy="even", idle_power=IDLE_POWER)
         start("services.power", run_directory, interval_s=0.2, path_sysfs=rapl.sysfs)
         exporter = start("services.exporter", run_directory, web_listen_address="127.0.0.1:0")
         deadline = time.monotonic() + 6

@@ -2,18 +2,20 @@
 """A ledger that was torn, damaged, or is another's: the older one, or none; never a wrong number."""
 
 import contextlib
+import tracemalloc
 
+import msgpack
 import pytest
 
 from services.calculator.ledger_file import LedgerFile
-from services.calculator.ledger_tables import LEDGER_SCHEMA
+from services.calculator.ledger_tables import LEDGER_SCHEMA, LedgerDocument
 from services.calculator.ledger_write import to_document
 from services.calculator.names import Names
 from services.calculator.rules import Rules
 from services.calculator.state import State
-from wattline.wire import shared
-from wattline.wire.codec import pack
-from wattline.wire.packed import packb, unpackb
+from wattline.wire import parts, shared
+from wattline.wire.codec import pack, unpack
+from wattline.wire.columns import U32
 
 from .world import World
 
@@ -150,10 +152,10 @@ def test_a_ledger_from_before_names_goes_on(path):
     state = state_after(3)
     for workload in state.workloads.by_identity.values():
         workload.container_name = "web"
-    document = unpackb(as_bytes(state))
+    document = msgpack.unpackb(as_bytes(state))
     assert set(document["workloads"].pop("container_name")) == {"web"}
     writer = shared.SlotWriter(path)
-    writer.write(packb(document))
+    writer.write(msgpack.packb(document))
     writer.close()
     assert recovered(path) == as_bytes(state_after(3))
 
@@ -200,3 +202,31 @@ def test_more_gaps_than_a_column_holds_are_committed(path):
     ledger.close()
     (again,) = LedgerFile(path, NODE, BOOT).recover(pytest.fail).zones.zones.values()
     assert again.gaps == 2**32 - 1
+
+
+@pytest.mark.parametrize("empty", ["", 0, {}], ids=repr)
+@pytest.mark.parametrize("key", ["unknown", "counters", "models", "zones", "raw"])
+def test_a_ledger_of_many_empty_elements_takes_little_memory(path, key, empty):
+    """A byte of MessagePack can stand for an object of seventy: a damaged ledger is bounded as a frame is."""
+    document = msgpack.unpackb(as_bytes(state_after(3)))
+    (document["rows"] if key == "raw" else document)[key] = [[empty] * 400_000] * 5
+    data = msgpack.packb(document)
+    writer = shared.SlotWriter(path)
+    writer.write(data)
+    writer.close()
+    tracemalloc.start()
+    try:
+        assert (recovered(path, [].append) is None) == (key != "unknown")
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data) + 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_ledger_may_have_longer_columns_than_a_frame(path):
+    """Windows times accounts: a million rows are the limit of a stranger's column, not of our own."""
+    state = state_after(3)
+    document = to_document(state, NODE, BOOT)
+    number = parts.ROWS_MAX + 1
+    document.told.window_row = U32(bytes(4 * number))
+    document.told.feature_row = U32(bytes(4 * number))
+    assert len(unpack(pack(document), LedgerDocument).told) == number

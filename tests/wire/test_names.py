@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strangers' names made harmless."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -65,3 +67,14 @@ def test_names_as_the_page_has_them(raw, expected):
 def test_names_that_differ_only_by_what_is_escaped_stay_apart():
     """Two hostile names do not become one."""
     assert len(set(safe_names([b"a\x01", b"a\x02", b"a\xff", b"a"]))) == 4
+
+
+def test_long_names_are_not_remembered():
+    """Twenty thousand paths of 4 KB leave nothing in memory once their frame has gone."""
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            safe_name(f"/{number}{'x' * 4000}")
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()

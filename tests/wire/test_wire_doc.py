@@ -136,7 +136,7 @@ def test_every_reason_is_described():
         f"at most {codec.FRAME_BYTES_MAX} bytes; a str 65536 bytes; a bin {parts.ROWS_MAX * 8} bytes",
         f"an array {parts.ROWS_MAX}",
         f"a map {parts.KEYS_MAX} keys",
-        f"at most {decoding.LISTS_MAX} columns",
+        f"at most {parts.LISTS_MAX} columns",
         f"deeper than {parts.DEPTH_MAX} levels",
         f"has at most {parts._ELEMENTS_MIN} + its\nbytes ÷ {parts._BYTES_PER_ELEMENT} elements",
         f"more than {plausible.AHEAD_NS_MAX // 10**9} s above the reader's clock",

@@ -9,11 +9,10 @@ from . import parts
 from .columns import Column
 from .decoding import struct
 from .frames import FRAME_TYPES, SCHEMA, AnyFrame
-from .packed import FrameError, packb, unpackb
+from .packed import FrameError, packb
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # a frame of 100,000 processes takes about 10 MB
 _PLAIN = msgspec.msgpack.Decoder(int | str | None)
-_INVALID = (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError)
 
 StateT = TypeVar("StateT", bound=msgspec.Struct)
 
@@ -89,12 +88,6 @@ def _column_to_wire(value: object) -> object:
     raise NotImplementedError(f"{type(value).__name__} is not part of a frame")
 
 
-def _column_from_wire(kind: type, value: object) -> object:
-    if issubclass(kind, Column):
-        return kind.from_wire(value)
-    raise NotImplementedError(f"{kind.__name__} is not part of a frame")
-
-
 def pack(state: msgspec.Struct) -> bytes:
     """A stage's own state, in the same encoding as a frame (columns included)."""
     return packb(msgspec.to_builtins(state, enc_hook=_column_to_wire, builtin_types=(bytes,)))
@@ -103,7 +96,7 @@ def pack(state: msgspec.Struct) -> bytes:
 def unpack(data: bytes, state_type: type[StateT]) -> StateT:
     """The state that `pack` wrote. Raises FrameError, and nothing else, for any other bytes."""
     try:
-        # A stage's own state may have longer columns than a frame: nobody else writes it.
-        return msgspec.convert(unpackb(data), state_type, dec_hook=_column_from_wire)
-    except _INVALID as error:
-        raise FrameError("invalid", f"{state_type.__name__}: {error}") from None
+        state: StateT = struct(state_type, _top(data), 1, parts.Budget(len(data), own=True))
+    except FrameError as error:
+        raise FrameError(error.reason, f"{state_type.__name__}: {error.detail}") from None
+    return state

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the parts of a map to a frame's struct, each field by its type.
+"""From the parts of a map to the struct of a frame or of a stage's own state, each field by its type.
 
 Nothing is built before it is measured.
 """
@@ -15,7 +15,6 @@ from .columns import Column
 from .packed import FrameError
 from .parts import Budget
 
-LISTS_MAX = 256  # zones, counters, sources: far more than any machine has
 _COLUMN = msgspec.msgpack.Decoder(tuple[str, bytes])
 
 # From a value's bytes, and its depth below the frame, to the value.
@@ -33,12 +32,12 @@ def struct(
 ) -> Any:
     """A struct from the values of its map, which lies `depth` levels below the frame; `tag`: a key to skip.
 
-    Unknown keys are measured and skipped. Raises FrameError, and nothing else, for any other content.
+    Unknown keys are skipped, measured in a frame. Raises FrameError, and nothing else, for any other content.
     """
     known = _fields(kind)
     for key, value in found.items():
         if key not in known and key != tag:
-            parts.measure(value, depth, budget)
+            budget.skip(value, depth)
     values = {}
     for name, one in known.items():
         if name in found:
@@ -72,7 +71,7 @@ def _reader(kind: Any) -> Read:
         return _counts_reader(kind)
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if issubclass(bare, Column):
-        return lambda value, _depth, _budget: _column(bare, value)
+        return lambda value, _depth, budget: _column(bare, value, budget)
     if issubclass(bare, msgspec.Struct):
         return lambda value, depth, budget: struct(bare, parts.fields(value), depth + 1, budget)
     scalar = msgspec.msgpack.Decoder(kind)
@@ -82,11 +81,30 @@ def _reader(kind: Any) -> Read:
 def _list_reader(kind: Any) -> Read:
     if kind is str:
         return lambda value, _depth, budget: parts.texts(value, budget)
+    if get_origin(kind) is list:
+        read = _list_reader(get_args(kind)[0])
+        return lambda value, depth, budget: [
+            read(one, depth + 1, budget) for one in parts.items(value, budget)
+        ]
     if issubclass(kind, Column):
-        return lambda value, _depth, _budget: [_column(kind, one) for one in parts.items(value, LISTS_MAX)]
-    return lambda value, depth, budget: [
-        struct(kind, parts.fields(one), depth + 2, budget) for one in parts.items(value, LISTS_MAX)
-    ]
+        return lambda value, _depth, budget: [
+            _column(kind, one, budget) for one in parts.items(value, budget)
+        ]
+    if issubclass(kind, msgspec.Struct):
+        return lambda value, depth, budget: [
+            struct(kind, parts.fields(one), depth + 2, budget) for one in parts.items(value, budget)
+        ]
+    return _numbers_reader(kind)
+
+
+def _numbers_reader(kind: Any) -> Read:
+    decoder = msgspec.msgpack.Decoder(list[kind])
+
+    def read(value: memoryview, _depth: int, budget: Budget) -> Any:
+        budget.take(parts.count(value) if parts.is_array(value) else 1)
+        return _decoded(decoder, value)
+
+    return read
 
 
 def _counts_reader(kind: Any) -> Read:
@@ -106,10 +124,10 @@ def _decoded(decoder: msgspec.msgpack.Decoder[Any], value: memoryview) -> Any:
         raise FrameError("invalid", str(error)) from None
 
 
-def _column(kind: type[Column], value: memoryview) -> Column:
+def _column(kind: type[Column], value: memoryview, budget: Budget) -> Column:
     raw = _decoded(_COLUMN, value)
-    if len(raw[1]) > parts.BIN_BYTES_MAX:
-        raise FrameError("not_msgpack", f"expected at most {parts.BIN_BYTES_MAX} bytes, got {len(raw[1])}")
+    if len(raw[1]) > 8 * budget.rows_max:
+        raise FrameError("not_msgpack", f"expected at most {8 * budget.rows_max} bytes, got {len(raw[1])}")
     try:
         return kind.from_wire(raw)
     except ValueError as error:

@@ -7,7 +7,10 @@ from functools import lru_cache
 NAME_CHARACTERS_MAX = 4096  # PATH_MAX, the longest honest name we carry (a cgroup path)
 
 
-@lru_cache(maxsize=16384)
+# Commands and ids come again and again; paths may be long, and thousands of them would stay in memory.
+_REMEMBERED_CHARACTERS_MAX = 128
+
+
 def safe_name(raw: bytes | str) -> str:
     r"""Valid, printable text for a name; what isn't printable appears as an escape such as \x1b.
 
@@ -15,6 +18,15 @@ def safe_name(raw: bytes | str) -> str:
     control character, line separator or direction mark survives, so no name can break a terminal, a page
     or a line-based format. (Quotes and backslashes are printable: each format escapes its own.)
     """
+    return _remembered(raw) if len(raw) <= _REMEMBERED_CHARACTERS_MAX else _made_safe(raw)
+
+
+@lru_cache(maxsize=16384)
+def _remembered(raw: bytes | str) -> str:
+    return _made_safe(raw)
+
+
+def _made_safe(raw: bytes | str) -> str:
     text = raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
     if not text.isprintable():
         text = "".join(character if character.isprintable() else _escape(character) for character in text)

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""msgpack to plain values and back, within limits. The only module that knows msgpack."""
+"""Plain values to msgpack, and a few numbers back. The only module that knows the package msgpack."""
 
 from collections.abc import Container
-from typing import Any
 
 import msgpack
 
-_KEYS_MAX = 4096
 _UNPACKING = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
 
@@ -23,28 +21,6 @@ def packb(value: object) -> bytes:
     """One msgpack value."""
     data: bytes = msgpack.packb(value, use_bin_type=True)
     return data
-
-
-def unpackb(data: bytes | memoryview) -> Any:
-    """A stage's own state. Raises FrameError, and nothing else, whatever the bytes.
-
-    Not for what others may have written: an object takes up to 70 times its bytes.
-    """
-    try:
-        return msgpack.unpackb(
-            data,
-            raw=False,
-            unicode_errors="backslashreplace",
-            strict_map_key=True,
-            max_str_len=65536,
-            max_bin_len=len(data),
-            # An element takes a byte at least, so a few bytes can't ask for megabytes.
-            max_array_len=len(data),
-            max_map_len=_KEYS_MAX,
-            max_ext_len=0,
-        )
-    except _UNPACKING as error:
-        raise FrameError("not_msgpack", f"{type(error).__name__}: {error!s:.200}") from None
 
 
 def naturals(data: bytes, names: Container[str]) -> dict[str, int]:

@@ -12,6 +12,8 @@ from .packed import FrameError
 
 ROWS_MAX = 1_000_000  # far above any pid_max in use; bounds what a hostile length can make us allocate
 KEYS_MAX = 4096
+LISTS_MAX = 256  # zones, counters, sources: far more than any machine has
+_OWN_LISTS_MAX = 16_384  # in a ledger: zones that have ever been, counters on each socket
 TEXT_BYTES_MAX = 65536
 BIN_BYTES_MAX = ROWS_MAX * 8
 DEPTH_MAX = 8
@@ -71,11 +73,23 @@ _MAPS_BEGIN: Final = frozenset({*range(0x80, 0x90), 0xDE, 0xDF})
 
 
 class Budget:
-    """The elements that a frame of some size may still have."""
+    """The elements that a value of some size may still have, and how long its columns and lists may be.
 
-    def __init__(self, frame_bytes: int) -> None:
-        self.allowed = _ELEMENTS_MIN + frame_bytes // _BYTES_PER_ELEMENT
+    `own`: a stage's own state. Its columns may be as long as its bytes allow, its lists longer than a
+    frame's, and keys of another version are skipped unmeasured.
+    """
+
+    def __init__(self, value_bytes: int, *, own: bool = False) -> None:
+        self.allowed = _ELEMENTS_MIN + value_bytes // _BYTES_PER_ELEMENT
         self._left = self.allowed
+        self.rows_max = value_bytes if own else ROWS_MAX
+        self.lists_max = _OWN_LISTS_MAX if own else LISTS_MAX
+        self._measures_unknown = not own
+
+    def skip(self, value: Part, depth: int) -> None:
+        """Account for the value of an unknown key, which is not made. Raises FrameError as `measure`."""
+        if self._measures_unknown:
+            measure(value, depth, self)
 
     def take(self, elements: int) -> None:
         """Count some elements. Raises FrameError when there are too many."""
@@ -83,7 +97,7 @@ class Budget:
         if self._left < 0:
             raise FrameError(
                 "too_many",
-                f"expected at most {self.allowed} elements in a frame of this size, got more",
+                f"expected at most {self.allowed} elements in a value of this size, got more",
             )
 
 
@@ -120,12 +134,15 @@ def fields(data: Part) -> dict[str, memoryview]:
     return {key: memoryview(value) for key, value in found.items()}
 
 
-def items(data: Part, items_max: int) -> list[memoryview]:
+def items(data: Part, budget: Budget) -> list[memoryview]:
     """The items of an array, not decoded. Raises FrameError, and nothing else, for any other bytes."""
     if not is_array(data):
         raise FrameError("invalid", "expected an array")
-    if count(data) > items_max:
-        raise FrameError("invalid", f"expected an array of at most {items_max} items, got {count(data)}")
+    if count(data) > budget.lists_max:
+        raise FrameError(
+            "invalid", f"expected an array of at most {budget.lists_max} items, got {count(data)}"
+        )
+    budget.take(count(data))
     try:
         return [memoryview(item) for item in _ITEMS.decode(data)]
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -175,8 +192,8 @@ def texts(data: Part, budget: Budget) -> list[str]:
     if not is_array(data):
         raise FrameError("invalid", "expected an array of texts")
     number = count(data)
-    if number > ROWS_MAX:
-        raise FrameError("invalid", f"expected at most {ROWS_MAX} rows, got {number}")
+    if number > budget.rows_max:
+        raise FrameError("invalid", f"expected at most {budget.rows_max} rows, got {number}")
     # A text of one byte or none is an object that Python has already: a pointer each.
     budget.take(number // _EMPTY_PER_ELEMENT + min(number, (len(data) - number) // 2))
     try:

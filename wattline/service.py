@@ -28,6 +28,7 @@ from .errors import Fatal, Gone, Retry
 from .log import Log
 from .runtime import Runtime, Stage
 from .settings import CommonSettings, ReplaySettings, load
+from .standard_streams import have_standard_streams
 from .time_namespace import require_kernels_clocks
 from .wire.bus import Subscriber
 from .wire.frames import AnyFrame, Status
@@ -61,6 +62,7 @@ def main(
     `topics`: what it subscribes to. `phase_ratio`: when within the interval it ticks, 0 to 1. `limits`: which
     rights it keeps.
     """
+    have_standard_streams()
     kept = limits if limits is not None else Limits[SettingsT]()
     log = Log(service)
     try:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,24 @@ def test_up_stops_though_its_output_is_not_read(run_directory, pin_path):
             process.wait()
     assert not pin_path.exists()
     assert not list(run_directory.glob("*/pid"))
+
+
+def test_up_without_standard_streams(run_directory, pin_path):
+    """Started with all three closed: the pipeline runs, nothing else gets their numbers, SIGTERM ends it."""
+    pipeline = Pipeline(run_directory, pin_path)
+    closed = 'exec "$@" <&- >&- 2>&-'
+    command = ["sh", "-c", closed, "sh", sys.executable, "-m", "wattline.cli", "up"]
+    process = subprocess.Popen(command, env=pipeline.environment)
+    try:
+        last = run_directory / "exporter" / "last"
+        deadline_s = time.monotonic() + 60
+        while not last.exists() and process.poll() is None and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        assert last.exists(), process.poll()
+        streams = {str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)}
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert streams == {"/dev/null"}

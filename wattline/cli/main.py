@@ -9,6 +9,7 @@ import sys
 from wattline import __version__, isolated
 from wattline.errors import Fatal
 from wattline.pipeline import PIPELINE, SERVICES
+from wattline.standard_streams import have_standard_streams
 
 COMMANDS = {
     "up": "run all five services and keep them running",
@@ -35,6 +36,7 @@ def usage() -> str:
 
 def main() -> int:
     """Exit code of the command: 0 ok, 1 failed, 2 usage, 77 permission, 78 settings; 130 interrupted."""
+    have_standard_streams()
     command, *arguments = sys.argv[1:] or ["--help"]
     try:
         return _run(command, arguments)

@@ -41,6 +41,16 @@ def unreadable(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def small(unreadable, monkeypatch):
+    """The same without the packages and the interpreter, which are a hundred megabytes more to copy."""
+    own = [code_parts.Part(unreadable / name, name) for name in ("wattline", "services")]
+    monkeypatch.setattr(readable_copy, "packages", lambda: own)
+    monkeypatch.setattr(readable_copy, "standard_library", list)
+    monkeypatch.setattr(readable_copy, "interpreter", list)
+    return unreadable
+
+
+@pytest.fixture
 def cache(readable_directory):
     path = readable_directory / "cache"
     yield path
@@ -99,14 +109,14 @@ def test_a_stranger_can_run_the_copy(unreadable, cache, said, umask):
     assert not any(Path(place).stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH) for place in places)
 
 
-def test_the_copy_is_kept_until_a_file_changes(unreadable, cache, said):
+def test_the_copy_is_kept_until_a_file_changes(small, cache, said):
     """Started again it is the same copy; after an edit it is another, and the old one is removed."""
     first = readable_copy.code_for(_UID, _GID, said.append, cache)
     assert readable_copy.code_for(_UID, _GID, said.append, cache) == first
     for held in list(readable_copy._held):
         os.close(held)
         readable_copy._held.remove(held)
-    edited = unreadable / "services/calculator/loop.py"
+    edited = small / "services/calculator/loop.py"
     edited.write_text(edited.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
     second = readable_copy.code_for(_UID, _GID, said.append, cache)
     assert second.start != first.start
@@ -114,21 +124,21 @@ def test_the_copy_is_kept_until_a_file_changes(unreadable, cache, said):
     assert (second.start.parents[1] / "services/calculator/loop.py").read_text().endswith("# edited\n")
 
 
-def test_a_copy_in_use_is_not_removed(unreadable, cache, said):
+def test_a_copy_in_use_is_not_removed(small, cache, said):
     """While an `up` runs from a copy, another one of the changed code leaves it alone."""
     first = readable_copy.code_for(_UID, _GID, said.append, cache)  # this process holds it now
-    (unreadable / "wattline/new.py").write_text("", encoding="utf-8")
+    (small / "wattline/new.py").write_text("", encoding="utf-8")
     assert readable_copy.code_for(_UID, _GID, said.append, cache).start != first.start
     assert first.start.exists()
 
 
-def test_only_code_is_copied(unreadable, cache, said, tmp_path):
+def test_only_code_is_copied(small, cache, said, tmp_path):
     """Hidden files and links of the checkout may be private; an editor's mark is a link to nothing."""
     (tmp_path / "secret").write_text("key", encoding="ascii")
-    (unreadable / "services/leak").symlink_to(tmp_path / "secret")
-    (unreadable / "services/.env").write_text("key", encoding="ascii")
-    (unreadable / "wattline/.#health.py").symlink_to("someone@nowhere.1234")
-    (unreadable / "wattline/gone.py").symlink_to("/nowhere")
+    (small / "services/leak").symlink_to(tmp_path / "secret")
+    (small / "services/.env").write_text("key", encoding="ascii")
+    (small / "wattline/.#health.py").symlink_to("someone@nowhere.1234")
+    (small / "wattline/gone.py").symlink_to("/nowhere")
     copy = readable_copy.code_for(_UID, _GID, said.append, cache).start.parents[1]
     for name in ("services/leak", "services/.env", "wattline/.#health.py", "wattline/gone.py"):
         assert not os.path.lexists(copy / name), name
@@ -145,6 +155,9 @@ here = Code(sys.executable, checkout / "wattline/start.py")
 readable_copy.HERE = code_parts.HERE = here
 readable_copy.interpreter = lambda: []
 readable_copy.standard_library = lambda: []
+readable_copy.packages = lambda: [
+    code_parts.Part(checkout / name, name) for name in ("wattline", "services")
+]
 for number in range(12):
     if random.random() < 0.5:
         (checkout / "wattline/edited.py").write_text(f"# {random.random()}")
@@ -198,13 +211,13 @@ def test_a_run_directory_that_the_services_cannot_enter_is_refused(run_directory
 
 
 @pytest.mark.parametrize("place", ["the cache", "the copy", "its mark"])
-def test_no_other_user_can_hold_it(unreadable, cache, said, place):
+def test_no_other_user_can_hold_it(small, cache, said, place):
     """A flock needs no more than a file or directory that one may open: it would stop `up` for ever."""
     copy = readable_copy.code_for(_UID, _GID, said.append, cache).start.parents[1]
     path = {"the cache": cache, "the copy": copy, "its mark": copy / ".held"}[place]
     held = as_user(_UID, _GID, lambda: _flocked(path))
     assert (held == "held") == (place == "the copy")  # nothing waits for that one
-    (unreadable / "wattline/new.py").write_text("", encoding="utf-8")
+    (small / "wattline/new.py").write_text("", encoding="utf-8")
     assert readable_copy.code_for(_UID, _GID, said.append, cache).start.exists()
 
 

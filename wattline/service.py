@@ -24,6 +24,7 @@ from .confine.landlock import WRITE
 from .confine.libc import prctl
 from .confine.limits import Limits, filter_calls, limit_writes
 from .confine.system_calls import SERVICE
+from .descriptors import raise_limit
 from .errors import Fatal, Gone, Retry
 from .log import Log
 from .runtime import Runtime, Stage
@@ -63,6 +64,7 @@ def main(
     rights it keeps.
     """
     have_standard_streams()
+    raise_limit()
     kept = limits if limits is not None else Limits[SettingsT]()
     log = Log(service)
     try:

@@ -11,6 +11,7 @@ from typing import Self
 
 import zmq
 
+from wattline import descriptors
 from wattline.errors import Fatal, Retry
 from wattline.pipeline import PRODUCER_OF_TOPIC, SERVICES
 
@@ -102,20 +103,24 @@ class Publisher:
         self._send_whole(frame.topic.encode(), data)
         self.frames_sent += 1
         if shared.file_at(self._directory.socket) != self._socket_file:
-            self._bind_anew()
+            self._bind_anew("socket_lost", "was removed or replaced", "is gone")
+        elif (crowd := descriptors.crowd()) is not None:
+            # The number isn't in the text: the log prints an unchanged cause once.
+            many = f"has too many connections (more than {crowd[1]} descriptors are open)"
+            self._bind_anew("connections_cut", many, many)
 
-    def _bind_anew(self) -> None:
-        """Replace a socket whose file was removed or replaced; readers reconnect by its path."""
+    def _bind_anew(self, event: str, why: str, why_not: str) -> None:
+        """Replace the socket, and with it all connections; readers reconnect by its path."""
         try:
             fresh = self._bound()
         except (OSError, zmq.ZMQError) as error:
             # Not the error's text: it has the name that we bind, and the log prints an unchanged cause once.
-            why = os.strerror(error.errno or 0)
-            self.faults["socket_lost"] = f"{self._directory.socket} is gone and can't be made anew: {why}"
+            cause = os.strerror(error.errno or 0)
+            self.faults[event] = f"{self._directory.socket} {why_not} and can't be made anew: {cause}"
             return
         self._socket.close()
         self._socket = fresh
-        self.faults["socket_lost"] = f"{self._directory.socket} was removed or replaced: made anew"
+        self.faults[event] = f"{self._directory.socket} {why}: made anew"
 
     def _send_whole(self, topic: bytes, data: bytes) -> None:
         """Send both parts, or none.

@@ -3,12 +3,12 @@
 
 import errno
 import os
-import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from wattline.cgroup2 import ROOT_ID
+from wattline.descriptors import files_max
 
 from .reading import Place, nearest, parse_cgroup_path, parse_idle_ns, parse_usage_ns
 
@@ -21,7 +21,6 @@ _GONE = frozenset(
 )
 _STAT_BYTES_MAX = 1024  # 52 numbers and a name; what is used comes in the first half
 _CHUNK_BYTES = 65536
-_RESERVED_DESCRIPTORS = 128  # of the process's own: sockets, maps, logs
 # A descriptor kept holds the kernel's 4 KB read buffer (measured; fs/seq_file.c), so this many hold 32 MB.
 _KEPT_MAX = 8192
 _LEAF_LINKS = 2  # st_nlink of a directory without subdirectories; kernfs_refresh_inode in fs/kernfs/inode.c
@@ -109,7 +108,7 @@ class ProcfsFiles:
         self._mount = None if cgroup_mount is None else os.fspath(cgroup_mount)
         self.root_id = ROOT_ID if cgroup_mount is None else cgroup_mount.stat().st_ino
         self.ticks_per_s = os.sysconf("SC_CLK_TCK")
-        spare = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVED_DESCRIPTORS)
+        spare = files_max()
         self._stat = KeptFiles(read_start, min(_KEPT_MAX, spare * 3 // 4))
         self._procs = KeptFiles(read_whole, min(_KEPT_MAX // 4, spare // 8))
         self._cpu_stat = KeptFiles(read_whole, min(_KEPT_MAX // 4, spare // 8))

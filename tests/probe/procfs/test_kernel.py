@@ -206,11 +206,11 @@ def test_descriptors_are_bounded_and_closed(run_directory, cgroup):
             assert ours <= set(backend.sample().processes.pid)
             assert ours <= kept()
         assert descriptors() == before
-        resource.setrlimit(resource.RLIMIT_NOFILE, (128 + 16, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (144, hard))
         try:
             with real_backend(run_directory) as backend:
                 assert ours <= set(backend.sample().processes.pid)
-                assert descriptors() - before <= 16
+                assert descriptors() - before <= 144 // 4
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert descriptors() == before

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workloads above single processes: containers, what runs outside of any, virtual machines, pods. Pure.
 
-The finest is a (container, pod, virtual machine, unit); containers, pods, machines and units of host processes
-are sums of these. One that has ended keeps its account for a time. Then a machine is folded into its container, a
-unit into what runs outside of any, a container into `terminated` of its pod, and what is left of an ended pod into
-the node's: what a sum is made of may end, the sum never falls.
+The finest is a (container, pod, virtual machine, unit); containers, pods, machines and units of host
+processes are sums of these. One that has ended keeps its account for a time. Then a machine is folded into
+its container, a unit into what runs outside of any, a container into `terminated` of its pod, and what is
+left of an ended pod into the node's: what a sum is made of may end, the sum never falls.
 """
 
 from collections.abc import Collection, Mapping
@@ -142,7 +142,7 @@ class Workloads:
         return np.array([0 if one is None else one.account for one in self.by_number], np.int64)
 
     def first_of_idle_share(self) -> Ints:
-        """By number, the number of the first workload with which one shares idle energy, in canonical order."""
+        """By number, the number of the first workload, in canonical order, that shares its idle energy."""
         firsts: dict[Name, int] = {}
         numbers = np.zeros(len(self.by_number), np.int64)
         for identity in sorted(self.by_identity):
@@ -170,7 +170,9 @@ class Workloads:
         # Machines first: their containers then live on with what they were given.
         ended = list(filter(has_ended, self.by_identity.values()))
         # Decided before anything is folded, so that no part of a pod ends without the others.
-        living_pods = {one.pod_uid for one in self.by_identity.values() if not (one.is_rest and has_ended(one))}
+        living_pods = {
+            one.pod_uid for one in self.by_identity.values() if not (one.is_rest and has_ended(one))
+        }
         for one in sorted(ended, key=lambda one: (not one.vm_id, one.identity)):
             if (one.vm_id or has_ended(one)) and (parent := self._parent(one, living_pods)) is not None:
                 heir = self.workload(parent, now_ns)

@@ -178,7 +178,7 @@ def _unit_families(energy: Energy, modes: Sequence[str]) -> Iterator[Family]:
     yield Family(
         "wattline_unmatched_cgroups_cpu_seconds_total",
         "counter",
-        "CPU time in seconds of cgroups whose path is no known container, machine or unit; metadata logs them.",
+        "CPU time in seconds of cgroups that are no known container, machine or unit; metadata logs them.",
         [unmatched if unmatched.labels else Block([""], [0])],
         _SECOND_DECIMALS,
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which virtual machine, pod and unit each row of a frame's containers belongs to; their names. Pure.
 
-A container has a row for each virtual machine in it and one for the rest; host processes have one for each unit;
-what has ended is in rows of its own. So a level's series are sums over rows, and rows with equal labels are one
-series.
+A container has a row for each virtual machine in it and one for the rest; host processes have one for each
+unit; what has ended is in rows of its own. So a level's series are sums over rows, and rows with equal labels
+are one series.
 """
 
 from collections.abc import Sequence

@@ -24,8 +24,8 @@ def parse_container_patterns(text: str) -> list[tuple[str, str]]:
         runtime, equals, pattern = part.partition("=")
         if not equals or not _RUNTIME.fullmatch(runtime):
             raise ValueError(
-                f"{part!r:.80}: expected RUNTIME=PATTERN, the runtime as 1 to 32 lowercase letters, digits and "
-                f"dashes; got runtime {runtime!r:.40}"
+                f"{part!r:.80}: expected RUNTIME=PATTERN, the runtime as 1 to 32 lowercase letters, digits "
+                f"and dashes; got runtime {runtime!r:.40}"
             )
         try:
             parse(pattern)

@@ -36,9 +36,9 @@ class Delegation(NamedTuple):
 class CgroupIdentity:
     """What a path tells; empty where it tells nothing.
 
-    `runtime` is kubernetes if the path shows only kubelet's hand, oci if it shows only an id. A virtual machine
-    in a container has both ids. `unit` is that of host processes: of what is in no container, machine or pod.
-    `container_name` is the name in the path, where the id is not all there is.
+    `runtime` is kubernetes if the path shows only kubelet's hand, oci if it shows only an id. A virtual
+    machine in a container has both ids. `unit` is that of host processes: of what is in no container, machine
+    or pod. `container_name` is the name in the path, where the id is not all there is.
     """
 
     container_id: str = ""

@@ -68,7 +68,7 @@ class ContainerNames:
             self._asked_max = max(1, len(asked) // 2)
 
     def table(self, by_path: Mapping[str, str]) -> MetadataContainers:
-        """As the metadata frame has it, by id. `by_path`: names that paths tell; the engine's count for more."""
+        """As the metadata frame has it, by id. `by_path`: names that paths tell; the engine's come first."""
         of_engine = {key: name for key, name in self._names.items() if name}
         told = sorted(({key: safe_name(name) for key, name in by_path.items()} | of_engine).items())
         return MetadataContainers(

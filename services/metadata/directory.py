@@ -159,14 +159,19 @@ class Directory:
         return {one.container_id: one.container_name for one in identities if one.container_name}
 
     def newly_unmatched(self, activity: Activity) -> list[str]:
-        """Paths of cgroups with CPU time of their own that tell nothing, each once and at most UNMATCHED_MAX."""
+        """Paths that tell nothing, of cgroups with CPU time of their own: each once, UNMATCHED_MAX in all."""
         table = activity.cgroups
         new = []
         for cgroup_id, cpu_ns, flags in zip(
             table.cgroup_id, table.cpu_ns, table.flags or repeat(0), strict=False
         ):
             cgroup = self._cgroups.get(cgroup_id)
-            if cgroup is None or not cpu_ns or flags & CGROUP_DEPARTED or len(self._unmatched) >= UNMATCHED_MAX:
+            if (
+                cgroup is None
+                or not cpu_ns
+                or flags & CGROUP_DEPARTED
+                or len(self._unmatched) >= UNMATCHED_MAX
+            ):
                 continue
             if cgroup.is_unmatched and cgroup.path not in self._unmatched:
                 self._unmatched.add(cgroup.path)

@@ -31,8 +31,8 @@ _BY_PROCESS = (
 )
 _PATH_SHOWN_MAX = 300
 _UNMATCHED = (
-    "this cgroup is no known container, machine or unit; it counts as system_processes. If it is a container, "
-    f"describe its path with --container-patterns (at most {UNMATCHED_MAX} paths are logged)"
+    "this cgroup is no known container, machine or unit; it counts as system_processes. If it is a "
+    f"container, describe its path with --container-patterns (at most {UNMATCHED_MAX} paths are logged)"
 )
 
 

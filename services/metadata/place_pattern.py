@@ -39,7 +39,7 @@ _BESIDE_ID = {
 _UNIQUE = frozenset({"hex64", "hex32", "uuid", "id25"})
 _UNBOUNDED = frozenset({"name", "*"})
 _UNIT_SUFFIXES = (".scope", ".service")
-_TOKEN = re.compile(r"\{[^{}]*\}|\*|[^{}*]+|[{}]")
+_PIECE = re.compile(r"\{[^{}]*\}|\*|[^{}*]+|[{}]")
 # Bytes that can't stand in a unit's name. Several in a row may be one character of UTF-8.
 _ESCAPED = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 
@@ -52,8 +52,8 @@ _LITERAL_MIN = 2  # characters of its own that a pattern without a unique id nee
 class Pattern:
     """A compiled pattern. `is_unique`: ids that it finds can't be another runtime's by chance.
 
-    `has_hex`: the id is one of an OCI runtime (64 hexadecimal digits). `expression`: `component` without groups;
-    `any_name`: it matches any component.
+    `has_hex`: the id is one of an OCI runtime (64 hexadecimal digits). `expression`: `component` without
+    groups; `any_name`: it matches any component.
     """
 
     parents: tuple[re.Pattern[str], ...]
@@ -86,7 +86,7 @@ class Pattern:
 
 
 def parse(text: str) -> Pattern:
-    """The pattern that a text stands for. Raises ValueError saying what is wrong and what to write instead."""
+    """The pattern that a text stands for. Raises ValueError saying what is wrong and what to write."""
     if not text or len(text) > CHARACTERS_MAX:
         raise ValueError(f"expected 1 to {CHARACTERS_MAX} characters, got {len(text)}")
     components = text.removeprefix("/").split("/")
@@ -94,27 +94,27 @@ def parse(text: str) -> Pattern:
         raise ValueError(f"expected at most {COMPONENTS_MAX} components, got {len(components)}")
     if "" in components:
         raise ValueError("there is an empty component in it; write one slash between two components")
-    tokens = [_tokens(component) for component in components]
-    for above in tokens[:-1]:
-        if placeholder := next((token for token in above if token[1:-1] in _IN_ID), ""):
+    pieces = [_pieces(component) for component in components]
+    for above in pieces[:-1]:
+        if placeholder := next((piece for piece in above if _placeholder(piece) in _IN_ID), ""):
             raise ValueError(
                 f"{placeholder} must be in the last component, the container's own; write * above it"
             )
-    in_id = [token[1:-1] for token in tokens[-1] if token[1:-1] in _IN_ID]
+    in_id = [_placeholder(piece) for piece in pieces[-1] if _placeholder(piece) in _IN_ID]
     if not in_id:
         known = ", ".join(f"{{{name}}}" for name in _IN_ID)
         raise ValueError(f"its last component has no id; write one of {known} there")
     is_unique = not _UNIQUE.isdisjoint(in_id)
-    literal = sum(len(token) for component in tokens for token in component if _is_literal(token))
+    literal = sum(len(piece) for component in pieces for piece in component if not _placeholder(piece))
     if not is_unique and literal < _LITERAL_MIN:
         raise ValueError(
             f"it matches nearly every cgroup; write at least {_LITERAL_MIN} characters of the path in it"
         )
     return Pattern(
-        tuple(re.compile(_parent_expression(component), re.DOTALL) for component in tokens[:-1]),
-        re.compile(_own_expression(tokens[-1]), re.DOTALL),
-        "".join(map(_expression, tokens[-1])).replace("(?P<name>", "(?:"),
-        any_name=tokens[-1] == ["{name}"],
+        tuple(re.compile(_parent_expression(component), re.DOTALL) for component in pieces[:-1]),
+        re.compile(_own_expression(pieces[-1]), re.DOTALL),
+        "".join(map(_expression, pieces[-1])).replace("(?P<name>", "(?:"),
+        any_name=pieces[-1] == ["{name}"],
         is_from_root=text.startswith("/"),
         is_unique=is_unique,
         has_hex="hex64" in in_id,
@@ -131,37 +131,40 @@ def _characters(escaped: re.Match[str]) -> str:
     return bytes.fromhex(escaped[0].replace("\\x", "")).decode("utf-8", "backslashreplace")
 
 
-def _is_literal(token: str) -> bool:
-    return token != "*" and not token.startswith("{")
+def _placeholder(piece: str) -> str:
+    """The name of a placeholder, `*` for itself; empty for literal text."""
+    return piece if piece == "*" else piece[1:-1] if piece.startswith("{") else ""
 
 
-def _tokens(component: str) -> list[str]:
+def _pieces(component: str) -> list[str]:
     """Literal text and placeholders in their order. Raises ValueError for unknown ones, or too many."""
-    tokens: list[str] = _TOKEN.findall(component)
-    names = [token.strip("{}") for token in tokens if not _is_literal(token) or token in "{}"]
+    pieces: list[str] = _PIECE.findall(component)
+    if "{" in pieces or "}" in pieces:
+        raise ValueError(f"{component!r:.80}: expected a closing bracket for each opening one")
+    names = [_placeholder(piece) for piece in pieces if piece == "*" or piece.startswith("{")]
     for name in names:
         if name not in _IN_ID and name not in _BESIDE_ID:
             known = ", ".join(f"{{{name}}}" for name in _IN_ID)
             raise ValueError(f"{{{name}}} is no placeholder; expected one of {known} or *")
     if sum(name in _UNBOUNDED for name in names) > 1:
         raise ValueError(f"{component!r:.80}: expected at most one of * and {{name}} in a component")
-    return tokens
+    return pieces
 
 
-def _expression(token: str) -> str:
-    if _is_literal(token):
-        return re.escape(token)
-    name = token.strip("{}")
+def _expression(piece: str) -> str:
+    name = _placeholder(piece)
+    if not name:
+        return re.escape(piece)
     return f"(?P<name>{_IN_ID[name]})" if name == "name" else (_IN_ID | _BESIDE_ID)[name]
 
 
-def _parent_expression(tokens: Sequence[str]) -> str:
-    return "".join(map(_expression, tokens))
+def _parent_expression(pieces: Sequence[str]) -> str:
+    return "".join(map(_expression, pieces))
 
 
-def _own_expression(tokens: Sequence[str]) -> str:
+def _own_expression(pieces: Sequence[str]) -> str:
     """The id reaches from the first placeholder that belongs to it to the last one."""
-    places = [place for place, token in enumerate(tokens) if token.strip("{}") in _IN_ID and "{" in token]
+    places = [place for place, piece in enumerate(pieces) if _placeholder(piece) in _IN_ID]
     first, last = places[0], places[-1]
-    parts = [*map(_expression, tokens)]
+    parts = [*map(_expression, pieces)]
     return "".join([*parts[:first], "(?P<id>", *parts[first : last + 1], ")", *parts[last + 1 :]])

@@ -5,7 +5,8 @@ Paths are as the kernel shows them below the cgroup2 mount; place_pattern.py exp
 pattern that fits a component counts. Sources: the runtimes' documentation of their cgroups, and public bug
 reports of tools that read them.
 
-An id without a unique part gets its runtime in front: `lxc/web` and Slurm's job 12 are `lxc-web` and `slurm-12`.
+An id without a unique part gets its runtime in front: `lxc/web` and Slurm's job 12 are `lxc-web` and
+`slurm-12`.
 """
 
 import re
@@ -15,8 +16,8 @@ from typing import NamedTuple
 
 from .place_pattern import Pattern, parse
 
-# (runtime, pattern). systemd's driver writes NAME-ID.scope, the cgroupfs driver plain directories. conmon's own
-# scopes (crio-conmon-, libpod-conmon-) are host processes and match nothing here.
+# (runtime, pattern). systemd's driver writes NAME-ID.scope, the cgroupfs driver plain directories. conmon's
+# own scopes (crio-conmon-, libpod-conmon-) are host processes and match nothing here.
 CONTAINERS: tuple[tuple[str, str], ...] = (
     ("docker", "docker-{hex64}.scope"),
     ("docker", "docker/{hex64}"),
@@ -59,9 +60,9 @@ SYSTEMS: tuple[tuple[str, str], ...] = (
     ("nspawn", "/machine.slice/machine-{name}.scope"),
     ("openvz", "/machine.slice/{number}"),
 )
-# (what stands before the id in its name, pattern). libvirt's guests have the names that Kepler v0.8 gives them:
-# machine-qemu-NUMBER-NAME. The number is libvirt's, and new at each start; old versions of libvirt give none.
-# Everything below a guest's cgroup (libvirt, emulator, vcpu0, iothread1) belongs to it.
+# (what stands before the id in its name, pattern). libvirt's guests have the names that Kepler v0.8 gives
+# them: machine-qemu-NUMBER-NAME. The number is libvirt's, and new at each start; old versions of libvirt give
+# none. Everything below a guest's cgroup (libvirt, emulator, vcpu0, iothread1) belongs to it.
 MACHINES: tuple[tuple[str, str], ...] = (
     ("machine-qemu-", "machine{dash}qemu{dash}{name}.scope"),  # where systemd-machined registers it
     ("machine-qemu-", "qemu-{number}-{name}.libvirt-qemu"),
@@ -94,8 +95,8 @@ class Found(NamedTuple):
 class Rows:
     """Rows of one kind, and what tells at once that none fits, as for nearly every component.
 
-    `last`: any of their last components; `parents`: of those rows whose last component may be anything, the one
-    above.
+    `last`: any of their last components; `parents`: of those rows whose last component may be anything, the
+    one above.
     """
 
     places: tuple[Place, ...]
@@ -127,9 +128,7 @@ def _first(rows: Rows, parts: Sequence[str], depth: int) -> Found | None:
         found = place.pattern.find(parts, depth)
         if found is not None:
             before = "" if place.pattern.is_unique else place.before_id
-            return Found(
-                before + found[0], found[1], place.runtime, place.pattern.has_hex, place.is_system
-            )
+            return Found(before + found[0], found[1], place.runtime, place.pattern.has_hex, place.is_system)
     return None
 
 

@@ -24,8 +24,8 @@ def uses_cgroup1(text: str) -> bool:
 def container_of(text: str, identify_path: Callable[[str], CgroupIdentity] = identify) -> CgroupIdentity:
     """The container, pod and virtual machine that a /proc/PID/cgroup tells, else the unit; empty if none.
 
-    Container and machine each by itself: a hierarchy may know one of them only. `identify_path` tells what one
-    path shows.
+    Container and machine each by itself: a hierarchy may know one of them only. `identify_path` tells what
+    one path shows.
     """
     paths = [path for _hierarchy, _controllers, path in sorted(_lines(text), key=_rank)]
     found = [identify_path(path) for path in paths]
@@ -41,7 +41,9 @@ def container_of(text: str, identify_path: Callable[[str], CgroupIdentity] = ide
 
 def cgroup2_tells(text: str, identify_path: Callable[[str], CgroupIdentity] = identify) -> bool:
     """Whether cgroup2's own line in it tells a container: then activity has a cgroup of it, or soon will."""
-    return any(identify_path(path).container_id for hierarchy, _, path in _lines(text) if hierarchy == _CGROUP2)
+    return any(
+        identify_path(path).container_id for hierarchy, _, path in _lines(text) if hierarchy == _CGROUP2
+    )
 
 
 def _lines(text: str) -> Iterator[tuple[str, str, str]]:

@@ -35,9 +35,9 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
     container_patterns: Annotated[
         str,
         meaning(
-            "cgroup paths that are containers besides those that Wattline knows: RUNTIME=PATTERN, several with "
-            "commas; the last component has the id, as {name}, {number}, {uuid}, {hex32} or {hex64}, * stands for "
-            "any characters, a leading / for the root",
+            "more cgroup paths that are containers: RUNTIME=PATTERN, several with commas; the last component "
+            "has the id, as {name}, {number}, {uuid}, {hex32} or {hex64}; * stands for any characters, a "
+            "leading / for the root",
             expected="RUNTIME=PATTERN,..., e.g. farm=/farm/*/job-{number},acme=acme-{name}.scope",
             check=parse_container_patterns,
         ),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which unit a cgroup that is no container's belongs to, as its path alone shows. Pure.
 
-A unit is a systemd service or scope (a snap's and a flatpak's among them), a service of a user's systemd, or a
-service of OpenRC. Names that are new at each start have their changing part left out, so that there are never
-more series than kinds of units: `run-u123.service` is `run-.service`.
+A unit is a systemd service or scope (a snap's and a flatpak's among them), a service of a user's systemd, or
+a service of OpenRC. Names that are new at each start have their changing part left out, so that there are
+never more series than kinds of units: `run-u123.service` is `run-.service`.
 """
 
 import re
@@ -13,7 +13,8 @@ _SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 _SLICE = ".slice"
 _CHARACTERS_MAX = 255  # of a unit's name, as of any directory's; systemd.unit(5)
 _USER_MANAGER = re.compile(r"user@[0-9]{1,10}\.service")
-# OpenRC's cgroups are openrc.SERVICE, or openrc/SERVICE on cgroup v1; LXC's monitors stand beside the payload.
+# OpenRC's cgroups are openrc.SERVICE, or openrc/SERVICE on cgroup v1; LXC's monitors stand beside the
+# payload.
 _OPENRC, _OPENRC_PARENT = "openrc.", "openrc"
 _LXC_MONITOR = "lxc.monitor"
 
@@ -32,7 +33,8 @@ _CHANGING = re.compile(
 _RUN = re.compile(rf"run(?:{_DASH}[a-z]?[0-9]+)+")
 # Of a scope, which a program makes for its own child: a pid or a count, or several, at the end.
 _COUNT = re.compile(rf"(?:{_DASH}c?[0-9]+)+|(?<=[a-z])[0-9]{{4,}}")
-# A connection to a socket with Accept=yes: COUNT-PID-UID, or COUNT-ADDRESS:PORT-ADDRESS:PORT; systemd.socket(5).
+# A connection to a socket with Accept=yes: COUNT-PID-UID, or COUNT-ADDRESS:PORT-ADDRESS:PORT;
+# systemd.socket(5).
 _CONNECTION = re.compile(r"[0-9]+-(?:[0-9]+-[0-9]+|[^@]*:[0-9]+-[^@]*:[0-9]+)")
 _DBUS = ("dbus-:", r"dbus\x2d:", r"app-dbus\x2d:")
 

@@ -84,7 +84,7 @@ class Paper:
         self.meters.append(PaperMeter(zone, index, round(idle_w * 1e6), per, **more))
         self.meters[-1].shown = (self.now_ns, 0)
 
-    def born(self, cgroup_id, parent=ROOT, container="", pod="", vm="", unit=""):
+    def born(self, cgroup_id, parent=ROOT, container="", pod="", vm="", *, unit=""):
         self.parents[cgroup_id] = parent
         self.units[cgroup_id] = unit
         self.containers[cgroup_id] = (container, pod, vm)

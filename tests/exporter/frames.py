@@ -181,7 +181,8 @@ def small():
     """A node with two sockets, memory, a platform meter, psys and a GPU, and two of each kind of workload.
 
     A container with a virtual machine in it and one without, another machine of the system's, the kernel,
-    what ended containers of two pods and of nobody used, and units: a service, an unmatched cgroup and a pod's rest.
+    what ended containers of two pods and of nobody used, and units: a service, an unmatched cgroup and a
+    pod's rest.
     """
     zones = [
         ("package", "0", "rapl-sysfs"),

@@ -145,7 +145,7 @@ def test_without_machines_and_pods_there_are_no_such_series():
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(closed_books())
 def test_units_together_are_the_hosts_processes(energy):
-    """In each zone, source and mode: Σ units = system_processes, whatever rows there are; CPU time likewise."""
+    """In each zone: Σ units = system_processes, whatever rows there are; CPU time likewise."""
     series = scraped(energy)
     if not any(one.name == "wattline_unit_joules_total" for one in series):
         assert not energy.containers.unit or "system_processes" not in energy.containers.container_id
@@ -161,7 +161,10 @@ def test_units_together_are_the_hosts_processes(energy):
 def test_units_change_nothing_of_keplers():
     """Kepler's series are the same, be host processes in one row or in one for each unit."""
     apart = rows(
-        ("system_processes", "", 1), ("system_processes", "", 20), ("c", "p", 300), units=["a.service", "", ""]
+        ("system_processes", "", 1),
+        ("system_processes", "", 20),
+        ("c", "p", 300),
+        units=["a.service", "", ""],
     )
     together = rows(("system_processes", "", 21), ("c", "p", 300))
 

@@ -69,8 +69,6 @@ def test_there_are_enough_paths_and_each_is_there_once():
 if __name__ == "__main__":
     text = GOLDEN.read_text(encoding="utf-8").splitlines()
     GOLDEN.write_text(
-        "".join(
-            f"{golden(line.partition(' => ')[0]) if line.startswith('/') else line}\n" for line in text
-        ),
+        "".join(f"{golden(line.partition(' => ')[0]) if line.startswith('/') else line}\n" for line in text),
         encoding="utf-8",
     )

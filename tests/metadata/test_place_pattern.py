@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patterns of paths: the table's and those that the setting container-patterns adds."""
 
+import re
 import time
 
 import pytest
@@ -34,7 +35,11 @@ def found(pattern, path):
         ("acme-{name}.scope", r"/system.slice/acme-a\x2db.scope", ("farm-a-b", "a-b")),
         ("acme-{name}", r"/acme-a\x2db", (r"farm-a\x2db", r"a\x2db")),
         ("/jobs/{name}", "/jobs/any thing", ("farm-any thing", "any thing")),
-        ("vm/{uuid}", "/vm/3f1c0d2e-1111-2222-3333-444444444444", ("3f1c0d2e-1111-2222-3333-444444444444", "")),
+        (
+            "vm/{uuid}",
+            "/vm/3f1c0d2e-1111-2222-3333-444444444444",
+            ("3f1c0d2e-1111-2222-3333-444444444444", ""),
+        ),
         ("mine-{hex64}", f"/x/mine-{A}", (A, "")),
         ("mine-{hex64}", f"/docker/{'b2' * 32}/mine-{A}", (A, "")),
         ("acme-{name}", f"/docker/{A}/acme-web", (A, "")),
@@ -63,7 +68,10 @@ BAD = [
     ("{name}", "matches nearly every cgroup"),
     ("*/{name}", "matches nearly every cgroup"),
     ("a/{word}", "{word} is no placeholder"),
-    ("a/{name", "is no placeholder"),
+    ("a/{name", "expected a closing bracket for each opening one"),
+    ("a/name}", "expected a closing bracket for each opening one"),
+    ("a/{}", "{} is no placeholder"),
+    ("a/xnamex", "has no id"),
     ("a/x*{name}", "at most one of * and {name}"),
     ("a/{name}{name}", "at most one of * and {name}"),
     ("a**b/{number}", "at most one of * and {name}"),
@@ -73,9 +81,8 @@ BAD = [
 @pytest.mark.parametrize(("pattern", "why"), BAD)
 def test_a_bad_pattern_is_refused_and_says_why(pattern, why):
     """What can't be a pattern, would match everything, or could take long to compare."""
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=re.escape(why)):
         parse(pattern)
-    assert why in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,5 @@ def test_no_component_takes_long(pattern):
         compiled_pattern.find([*parents, text], len(parents))
 
     for word in ("a", "0", "-", ".", literal or "x", r"\x2d", ".scope", "0a-"):
-        short, long = (
-            (literal + word * size)[:size] + "!" for size in (20_000, 160_000)
-        )
+        short, long = ((literal + word * size)[:size] + "!" for size in (20_000, 160_000))
         assert least_s(call, long) < 32 * max(least_s(call, short), 2e-4), word

@@ -21,7 +21,10 @@ LONG = "a" * 248
         (("dbus-:1.2-org.x.Y@0.service", "dbus-:1.345-org.x.Y@17.service"), "dbus-org.x.Y@.service"),
         (("session-1.scope", "session-4711.scope", "session-c2.scope"), "session-.scope"),
         (("sshd@1-192.0.2.1:22-192.0.2.2:99.service", "sshd@22-[::1]:22-[::1]:5.service"), "sshd@.service"),
-        (("systemd-coredump@0-1-0.service", "systemd-coredump@17-4711-1000.service"), "systemd-coredump@.service"),
+        (
+            ("systemd-coredump@0-1-0.service", "systemd-coredump@17-4711-1000.service"),
+            "systemd-coredump@.service",
+        ),
         ((f"snap.a.b-{UUID}.scope", f"snap.a.b.{UUID}.scope"), "snap.a.b-.scope"),
         (("app-flatpak-org.x.Y-12.scope", "app-flatpak-org.x.Y-3456789.scope"), "app-flatpak-org.x.Y-.scope"),
         ((f"app-firefox@{HEX}.service",), "app-firefox@.service"),

@@ -54,9 +54,7 @@ def test_only_what_has_used_cpu_time_itself_is_logged(tmp_path):
     """Directories that only hold others, or held some that are gone, are no finding."""
     running = stage(tmp_path)
     frame = activity(1, [], {4: "/strange", 5: "/strange/x", 6: "/strange/y"})
-    table = msgspec.structs.replace(
-        frame.cgroups, cpu_ns=U64([0, 5, 5]), flags=U8([0, CGROUP_DEPARTED, 0])
-    )
+    table = msgspec.structs.replace(frame.cgroups, cpu_ns=U64([0, 5, 5]), flags=U8([0, CGROUP_DEPARTED, 0]))
     running.take(msgspec.structs.replace(frame, cgroups=table))
     (line,) = running.said("cgroup_unmatched")
     assert "/strange/y" in line
@@ -75,7 +73,13 @@ def test_a_pattern_of_the_setting_is_used(tmp_path):
     """By cgroup2's path; what it names is no longer unmatched, and has its name."""
     running = stage(tmp_path, patterns="farm=/strange/{name}")
     frame = running.take(activity(1, [], PATHS))
-    rows = dict(zip(frame.cgroups.path, zip(frame.cgroups.container_id, frame.cgroups.runtime, strict=True), strict=True))
+    rows = dict(
+        zip(
+            frame.cgroups.path,
+            zip(frame.cgroups.container_id, frame.cgroups.runtime, strict=True),
+            strict=True,
+        )
+    )
     assert rows["/strange/x"] == ("farm-x", "farm")
     assert running.said("cgroup_unmatched") == []
     assert "x" in frame.containers.container_name

@@ -20,7 +20,6 @@ CASES = [
 SCOPE = r"/machine.slice/machine-qemu\x2d1\x2dweb.scope"
 
 
-
 def vm_id(path):
     """The machine of a path."""
     return identify(path).vm_id

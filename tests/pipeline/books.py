@@ -42,8 +42,7 @@ def check_books(series: list[Series]) -> None:
         if level == "container" and container:
             whole, parts = sums["container", zone, container[0]], sums["process", zone, container[0]]
             assert whole == parts, (zone, container)
-            if container == ["system_processes"] and any(key[0] == "unit" for key in sums):
-                assert whole == sums["unit", zone], zone
+    _check_units(sums)
 
 
 def left_over_ratio(series: list[Series], zone: str) -> float:
@@ -57,3 +56,8 @@ def left_over_ratio(series: list[Series], zone: str) -> float:
         and one.labels["reason"] != "idle_policy"
     )
     return float(left / node)
+
+
+def _check_units(sums: dict[tuple[str, ...], Decimal]) -> None:
+    for zone in [key[1] for key in sums if key[0] == "unit"]:
+        assert sums["container", zone, "system_processes"] == sums["unit", zone], zone

@@ -53,7 +53,9 @@ def value(series, name, **labels):
 
 def test_what_runs_at_each_place_is_known(run_directory, pin_path, tmp_path):
     """Container, pod, machine or unit: CPU time and joules are its own, and the books close with units."""
-    paths = [row[0] for row in CONTAINERS] + [MACHINE[0], STRANGE, POD_ALONE] + [path for path, _unit in UNITS]
+    paths = (
+        [row[0] for row in CONTAINERS] + [MACHINE[0], STRANGE, POD_ALONE] + [path for path, _unit in UNITS]
+    )
     mount = whole_mount(Path("/proc"))
     with (
         SimulatedRapl(tmp_path / "sys") as rapl,
@@ -81,7 +83,9 @@ def test_what_runs_at_each_place_is_known(run_directory, pin_path, tmp_path):
                 for one in CONTAINERS
             ]
             times_ms.append(value(series, "kepler_vm_bpf_cpu_time_ms_total", vm_id=MACHINE[1]))
-            times_ms += [value(series, "wattline_unit_cpu_seconds_total", unit=one[1]) * 1000 for one in UNITS]
+            times_ms += [
+                value(series, "wattline_unit_cpu_seconds_total", unit=one[1]) * 1000 for one in UNITS
+            ]
             times_ms.append((value(series, unmatched) - before) * 1000)
             is_all = all(one >= LEAST_MS for one in times_ms)
             pod_uj = value(series, "wattline_pod_joules_total", pod_uid=POD_2, zone="package")
@@ -94,7 +98,10 @@ def test_what_runs_at_each_place_is_known(run_directory, pin_path, tmp_path):
         }
         said = pipeline.said("cgroup_unmatched")
     for _path, container_id, runtime, name in CONTAINERS:
-        assert (infos[container_id]["runtime"], infos[container_id].get("container_name", "")) == (runtime, name)
+        assert (infos[container_id]["runtime"], infos[container_id].get("container_name", "")) == (
+            runtime,
+            name,
+        )
         assert value(series, "kepler_container_package_joules_total", container_id=container_id) > 0
     assert infos[C]["pod_uid"] == POD
     assert value(series, "wattline_pod_joules_total", pod_uid=POD, zone="package") == value(
@@ -104,4 +111,6 @@ def test_what_runs_at_each_place_is_known(run_directory, pin_path, tmp_path):
     for _path, unit in UNITS:
         assert value(series, "wattline_unit_joules_total", unit=unit, zone="package") > 0
     assert len([line for line in said if STRANGE in line]) == 1
-    assert not [line for line in said if any(path in line for path in (*(one[0] for one in CONTAINERS), POD_ALONE))]
+    assert not [
+        line for line in said if any(path in line for path in (*(one[0] for one in CONTAINERS), POD_ALONE))
+    ]

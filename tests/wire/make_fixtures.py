@@ -441,7 +441,14 @@ ENERGY_4 = {
     **ENERGY_2,
     "containers": {
         **ENERGY_2["containers"],
-        "container_id": ["system_processes", "system_processes", "ab12", "ab12", "terminated", "system_processes"],
+        "container_id": [
+            "system_processes",
+            "system_processes",
+            "ab12",
+            "ab12",
+            "terminated",
+            "system_processes",
+        ],
         "pod_uid": [*ENERGY_2["containers"]["pod_uid"][:5], "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"],
         "vm_id": ["", "", "", "machine-qemu-1-db", "", ""],
         "container_name": ["", "", "web-1", "web-1", "", ""],

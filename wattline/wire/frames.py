@@ -17,7 +17,9 @@ SCHEMA = 1
 PROCESS_KERNEL_THREAD = 1  # bits of ActivityProcesses.flags
 PROCESS_ENDED = 2
 CGROUP_DEPARTED = 1  # bit of ActivityCgroups.flags
-UNMATCHED_UNIT = "unmatched"  # the `unit` of cgroups whose path tells nothing; no unit's own name is without a dot
+UNMATCHED_UNIT = (
+    "unmatched"  # the `unit` of cgroups whose path tells nothing; no unit's own name is without a dot
+)
 
 # A reader refuses a negative number wherever this type stands.
 Natural = Annotated[int, Meta(ge=0)]
@@ -276,9 +278,10 @@ class Power(Frame, kw_only=True, tag_field="topic", tag="power"):
 class MetadataCgroups(Table, kw_only=True):
     """Who each cgroup is. Without a container, container_id and runtime are empty.
 
-    `pod_uid` may be known without a container. `unit` is the service or scope of host processes that are in no
-    container, pod or machine, UNMATCHED_UNIT where the path tells nothing at all. `vm_id` names the virtual machine that runs in it. `cpu_request_m` is how much CPU its container was
-    promised, in thousandths of a CPU; 0 if nothing was.
+    `pod_uid` may be known without a container. `unit` is the service or scope of host processes that are in
+    no container, pod or machine, UNMATCHED_UNIT where the path tells nothing at all. `vm_id` names the
+    virtual machine that runs in it. `cpu_request_m` is how much CPU its container was promised, in
+    thousandths of a CPU; 0 if nothing was.
     """
 
     optional = frozenset({"vm_id", "cpu_request_m", "unit"})

@@ -70,6 +70,7 @@ class Directory:
     _cgroups: dict[int, _Cgroup] = field(default_factory=dict)
     _processes: dict[ProcessKey, _Process] = field(default_factory=dict)
     _unmatched: set[str] = field(default_factory=set)
+    _process_told_name: bool = False
 
     def see(self, activity: Activity) -> None:
         """Take the processes of a frame and the cgroups whose paths it has; and keep all that it names."""
@@ -155,7 +156,8 @@ class Directory:
     def container_names(self) -> dict[str, str]:
         """Names that paths tell, by container id."""
         identities = [cgroup.identity for cgroup in self._cgroups.values()]
-        identities += [process.identity for process in self._processes.values() if process.identity]
+        if self._process_told_name:  # only with cgroup v1; there may be ten thousand processes
+            identities += [process.identity for process in self._processes.values() if process.identity]
         return {one.container_id: one.container_name for one in identities if one.container_name}
 
     def newly_unmatched(self, activity: Activity) -> list[str]:
@@ -205,6 +207,7 @@ class Directory:
         process = self._processes[key]
         process.asked = True
         process.identity = identity or process.identity or _NOTHING
+        self._process_told_name |= bool(process.identity.container_name)
 
     def cgroups(self) -> MetadataCgroups:
         """As the metadata frame has them, by id."""

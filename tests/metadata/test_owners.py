@@ -211,3 +211,25 @@ def test_the_real_tree_tells_owners(cgroup, tmp_path):
     finally:
         fake.rmdir()
         given.rmdir()
+
+
+def test_the_real_tree_tells_owners_of_the_new_kinds(cgroup, tmp_path):
+    """Likewise for a system by name, an id alone, a job, and a unit."""
+    given = cgroup / "given"
+    names = {"lxc.payload.web1": "lxc-web1", A: A, "slurmstepd.scope/job_7": "slurm-7"}
+    for name in names:
+        (given / name).mkdir(parents=True)
+    os.chown(given, UID, UID)
+    paths = {(given / name).stat().st_ino: f"/{cgroup.name}/given/{name}" for name in names}
+    try:
+        proc = FakeProc(tmp_path / "proc", cgroup1=False, mount=cgroup.parent)
+        frame = Stage(proc.path).take(activity(1, [], paths))
+        assert named(frame) == {
+            path: f"{container_id}@{UID}"
+            for path, container_id in zip(paths.values(), names.values(), strict=True)
+        }
+    finally:
+        for name in names:
+            (given / name).rmdir()
+        (given / "slurmstepd.scope").rmdir()
+        given.rmdir()

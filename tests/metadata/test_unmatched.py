@@ -95,3 +95,4 @@ def test_a_pattern_of_the_setting_is_used_for_processes_too(tmp_path):
     assert frame.processes.container_id == ["farm-x", ""]
     assert frame.processes.unit == ["", "cron.service"]
     assert frame.cgroups.unit == []
+    assert frame.containers.container_name == ["x"]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from .pipeline import SERVICES
 
 OWNERS: dict[str, tuple[str, ...]] = {
+    "container-patterns": ("metadata",),
     "docker-socket": ("metadata",),
     "idle-policy": ("calculator",),
     "idle-power": ("calculator",),

@@ -32,6 +32,7 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
 
     vm_ids = [one.vm_id for one in listed]
     container_names = [one.container_name for one in listed]
+    units = [one.unit for one in listed]
     return {
         "zones": _zones(state.zones, state.now_ns, rules),
         "unattributed": unattributed_table(accounts),
@@ -41,6 +42,7 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
             runtime=[one.runtime for one in listed],
             vm_id=vm_ids if any(vm_ids) else [],
             container_name=container_names if any(container_names) else [],
+            unit=units if any(units) else [],
             cpu_ns=with_members(accounts.cpu_ns),
             departed_cpu_ns=u64(accounts.cpu_ns[own]),
             dynamic_uj=[with_members(totals) for totals in accounts.dynamic_uj],

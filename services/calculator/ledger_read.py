@@ -124,12 +124,14 @@ def _partition(document: LedgerDocument) -> Partition:
 def _open_workloads(state: State, table: WorkloadsTable) -> Ints:
     """The accounts of the workloads, by row."""
     container_names = table.container_name or [""] * len(table)
+    units = table.unit or [""] * len(table)
     opened = [
         state.workloads.add(
             Workload(
                 table.container_id[number],
                 table.pod_uid[number],
                 table.vm_id[number],
+                units[number],
                 table.runtime[number],
                 number,
                 state.accounts.open(),

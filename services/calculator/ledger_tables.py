@@ -70,7 +70,7 @@ class WorkloadsTable(Table, kw_only=True):
     """Workloads with what their departed processes used."""
 
     column_lists = frozenset({"dynamic_uj", "idle_uj"})
-    optional = frozenset({"container_name"})  # older ledgers have none
+    optional = frozenset({"container_name", "unit"})  # older ledgers have none
 
     container_id: list[str]
     pod_uid: list[str]
@@ -82,6 +82,7 @@ class WorkloadsTable(Table, kw_only=True):
     dynamic_uj: list[U64]
     idle_uj: list[U64]
     container_name: list[str] = field(default_factory=list)
+    unit: list[str] = field(default_factory=list)
 
 
 class RowsTable(Table, kw_only=True):

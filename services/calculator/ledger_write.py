@@ -150,6 +150,7 @@ def _workloads_table(state: State, workloads: list[Workload]) -> WorkloadsTable:
         dynamic_uj=[u64(totals[own]) for totals in state.accounts.dynamic_uj],
         idle_uj=[u64(totals[own]) for totals in state.accounts.idle_uj],
         container_name=[one.container_name for one in workloads],
+        unit=[one.unit for one in workloads],
     )
 
 

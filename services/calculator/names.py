@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field
 from itertools import repeat
 
-from wattline.wire.frames import Activity, Metadata, MetadataCgroups, MetadataProcesses
+from wattline.wire.frames import UNMATCHED_UNIT, Activity, Metadata, MetadataCgroups, MetadataProcesses
 
 from .workloads import KERNEL, SYSTEM, UNKNOWN, Owner
 
@@ -44,6 +44,7 @@ class Names:
                 cgroups.runtime,
                 cgroups.pod_uid,
                 cgroups.vm_id or repeat(""),
+                cgroups.unit or repeat(""),
                 strict=False,
             )
         }
@@ -53,11 +54,10 @@ class Names:
             processes.runtime or repeat(""),
             processes.pod_uid or repeat(""),
             processes.vm_id or repeat(""),
+            processes.unit or repeat(""),
             strict=False,
         )
-        self._owners = {
-            key: Owner(*owner) for key, owner in zip(keys, owners, strict=False) if owner[0] or owner[3]
-        }
+        self._owners = {key: Owner(*owner) for key, owner in zip(keys, owners, strict=False) if any(owner)}
         self._kernel = {key for key, kernel in zip(keys, processes.kernel, strict=True) if kernel}
         requests = zip(cgroups.container_id, cgroups.cpu_request_m or repeat(0), strict=False)
         self.cpu_request_m = {container_id: request for container_id, request in requests if request}
@@ -72,14 +72,19 @@ class Names:
         """The owner of a cgroup (pid 0), or of a process in it.
 
         The cgroup's container; where it has none, the process's own (a container of cgroup v1 alone leaves
-        its processes in the root). The virtual machine likewise. `is_kernel`: activity's own word.
+        its processes in the root). The virtual machine likewise. Without a container, the pod; without any of
+        these, the unit. `is_kernel`: activity's own word.
         """
         path, of_cgroup = self._cgroups.get(cgroup_id, ("", _NOBODY))
         own = self._owners.get((pid, start_ticks), _NOBODY)
         vm_id = of_cgroup.vm_id or own.vm_id
         for owner in (of_cgroup, own):
             if owner.container_id:
-                return owner._replace(vm_id=vm_id)
+                return owner._replace(vm_id=vm_id, unit="")
         if is_kernel or (pid, start_ticks) in self._kernel:
             return Owner(KERNEL)
-        return Owner(SYSTEM if path else UNKNOWN, vm_id=vm_id)
+        pod_uid = of_cgroup.pod_uid or own.pod_uid
+        if not path:
+            return Owner(UNKNOWN, pod_uid=pod_uid, vm_id=vm_id)
+        unit = own.unit if own.unit and of_cgroup.unit in ("", UNMATCHED_UNIT) else of_cgroup.unit
+        return Owner(SYSTEM, pod_uid=pod_uid, vm_id=vm_id, unit="" if vm_id or pod_uid else unit)

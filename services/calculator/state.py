@@ -212,9 +212,10 @@ class State:
     def _members(self) -> Members:
         rows = self.rows.accounts()
         order = self.order()
+        first = self.workloads.first_of_idle_share()
         places = order[self.workloads.accounts()]
-        rows = rows[np.lexsort([order[rows], places[self.rows.workload[rows]]])]
-        numbers = self.rows.workload[rows]
+        rows = rows[np.lexsort([order[rows], places[first[self.rows.workload[rows]]]])]
+        numbers = first[self.rows.workload[rows]]
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))
         counts = np.diff(starts, append=len(rows))
         present = [self.workloads.get(number) for number in numbers[starts].tolist()]

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workloads above single processes: containers, what runs outside of any, virtual machines, pods. Pure.
 
-The finest is a (container, pod, virtual machine); containers, pods and machines are sums of these. One that
-has ended keeps its account for a time. Then a machine is folded into its container, a container into
-`terminated` of its pod, and that of an ended pod into the node's: what a sum is made of may end, the sum
-never falls.
+The finest is a (container, pod, virtual machine, unit); containers, pods, machines and units of host
+processes are sums of these. One that has ended keeps its account for a time. Then a machine is folded into
+its container, a unit into what runs outside of any, a container into `terminated` of its pod, and what is
+left of an ended pod into the node's: what a sum is made of may end, the sum never falls.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from wattline.wire.frames import UNMATCHED_UNIT
 
 from .accounts import Accounts
 from .columns import Ints
@@ -23,15 +24,19 @@ _FOR_EVER = (SYSTEM, KERNEL, UNKNOWN, TERMINATED)
 
 
 class Owner(NamedTuple):
-    """Whose something is. Without a container: one of the three that stand for what runs outside of any."""
+    """Whose something is. Without a container: one of the three that stand for what runs outside of any.
+
+    These alone may have a unit, and a pod without its container being known.
+    """
 
     container_id: str
     runtime: str = ""
     pod_uid: str = ""
     vm_id: str = ""
+    unit: str = ""
 
 
-Identity = tuple[str, str, str]  # container id, pod uid, vm id
+Identity = tuple[str, str, str, str]  # container id, pod uid, vm id, unit
 Name = tuple[str, ...]
 
 
@@ -42,6 +47,7 @@ class Workload:
     container_id: str
     pod_uid: str
     vm_id: str
+    unit: str
     runtime: str
     number: int
     account: int
@@ -52,19 +58,33 @@ class Workload:
     @property
     def identity(self) -> Identity:
         """What tells it from others."""
-        return (self.container_id, self.pod_uid, self.vm_id)
+        return (self.container_id, self.pod_uid, self.vm_id, self.unit)
 
     @property
     def together(self) -> Name:
-        """The container that it is a part of; of those outside of any, its machine."""
+        """The container that it is a part of; of those outside of any, its machine or unit."""
+        return self.identity if self.container_id in _FOR_EVER else (self.container_id,)
+
+    @property
+    def idle_share(self) -> Name:
+        """What gets one share of idle energy: outside of any container, pods and units get theirs of one."""
         if self.container_id in _FOR_EVER:
-            return (self.container_id, self.pod_uid, self.vm_id)
-        return (self.container_id,)
+            return (self.container_id, self.vm_id)
+        return (self.container_id, self.pod_uid, self.vm_id)
 
     @property
     def stays(self) -> bool:
-        """Whether it is never folded into another: what has no parent."""
-        return self.container_id in _FOR_EVER and not self.pod_uid and not self.vm_id
+        """Whether it is never folded into another: what has no parent.
+
+        Time that matched nothing has a counter of its own, which must not fall.
+        """
+        is_outside = self.container_id in _FOR_EVER and not self.pod_uid and not self.vm_id
+        return is_outside and self.unit in ("", UNMATCHED_UNIT)
+
+    @property
+    def is_rest(self) -> bool:
+        """True for what a pod keeps when its containers have ended, or are not known."""
+        return self.container_id in _FOR_EVER and not self.vm_id and not self.unit
 
 
 class Workloads:
@@ -87,7 +107,7 @@ class Workloads:
 
     def workload(self, owner: Owner, now_ns: int) -> Workload:
         """The workload of an owner, opened if it is new."""
-        identity = (owner.container_id, owner.pod_uid, owner.vm_id)
+        identity = (owner.container_id, owner.pod_uid, owner.vm_id, owner.unit)
         found = self.by_identity.get(identity)
         if found is None:
             found = self.add(
@@ -121,6 +141,15 @@ class Workloads:
         """By number, the workload's own account; 0 where there is none."""
         return np.array([0 if one is None else one.account for one in self.by_number], np.int64)
 
+    def first_of_idle_share(self) -> Ints:
+        """By number, the number of the first workload, in canonical order, that shares its idle energy."""
+        firsts: dict[Name, int] = {}
+        numbers = np.zeros(len(self.by_number), np.int64)
+        for identity in sorted(self.by_identity):
+            one = self.by_identity[identity]
+            numbers[one.number] = firsts.setdefault(one.idle_share, one.number)
+        return numbers
+
     def order(self, capacity: int) -> Ints:
         """By account, a workload's place in the canonical order: by name, whenever it appeared."""
         places = np.zeros(capacity, np.int64)
@@ -139,14 +168,14 @@ class Workloads:
             return now_ns - seen_ns.get(one.together, one.last_seen_ns) > keep_ns and not one.stays
 
         # Machines first: their containers then live on with what they were given.
-        ended = filter(has_ended, list(self.by_identity.values()))
-        members = Counter(one.pod_uid for one in self.by_identity.values())
+        ended = list(filter(has_ended, self.by_identity.values()))
+        # Decided before anything is folded, so that no part of a pod ends without the others.
+        living_pods = {
+            one.pod_uid for one in self.by_identity.values() if not (one.is_rest and has_ended(one))
+        }
         for one in sorted(ended, key=lambda one: (not one.vm_id, one.identity)):
-            if (one.vm_id or has_ended(one)) and (parent := self._parent(one, members)) is not None:
-                count = len(self.by_identity)
+            if (one.vm_id or has_ended(one)) and (parent := self._parent(one, living_pods)) is not None:
                 heir = self.workload(parent, now_ns)
-                members[heir.pod_uid] += len(self.by_identity) - count
-                members[one.pod_uid] -= 1
                 self._fold(one, heir, now_ns)
                 seen_ns[heir.together] = now_ns
 
@@ -166,13 +195,13 @@ class Workloads:
         return seen_ns
 
     @staticmethod
-    def _parent(workload: Workload, members: Counter[str]) -> Owner | None:
-        """Where an ended workload goes; None: nowhere yet. `members`: how many workloads each pod has."""
-        if workload.vm_id:
+    def _parent(workload: Workload, living_pods: Collection[str]) -> Owner | None:
+        """Where an ended workload goes; None: nowhere yet."""
+        if workload.vm_id or workload.unit:
             return Owner(workload.container_id, workload.runtime, workload.pod_uid)
-        if workload.container_id != TERMINATED:
+        if workload.container_id not in _FOR_EVER:
             return Owner(TERMINATED, "", workload.pod_uid)
-        return Owner(TERMINATED) if members[workload.pod_uid] == 1 else None
+        return None if workload.pod_uid in living_pods else Owner(workload.container_id)
 
     def _fold(self, workload: Workload, heir: Workload, now_ns: int) -> None:
         heir.last_seen_ns = now_ns

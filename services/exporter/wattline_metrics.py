@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from wattline.wire.frames import Energy
 
 from . import doubt
-from .exposition import Family, Rows, label_text
+from .exposition import Block, Family, Rows, label_text
 from .gauges import gauge, info, known
-from .workloads import TERMINATED, container_names, rows_by_pod
+from .workloads import SYSTEM, TERMINATED, container_names, rows_by_pod, rows_by_unit, rows_unmatched
 from .zones import KEPLER_ZONES, rows_by_zone, workload_modes, zone_labels
 
 _JOULE_DECIMALS = 6  # from µJ
 _WATT_DECIMALS = 6  # from µW
 _RATIO_DECIMALS = 6  # from parts per million
 _SECOND_DECIMALS = 9  # from ns
+_NO_CONTAINERS = (SYSTEM, "unknown_processes", TERMINATED)
 
 
 def families(energy: Energy) -> Iterator[Family]:
@@ -25,6 +26,8 @@ def families(energy: Energy) -> Iterator[Family]:
     modes = workload_modes(energy)
     yield from _container_families(energy, modes)
     yield _pod_family(energy, modes)
+    if energy.containers.unit:
+        yield from _unit_families(energy, modes)
 
 
 def _zone_counters(energy: Energy) -> Iterator[Family]:
@@ -111,8 +114,8 @@ def _container_families(energy: Energy, modes: Sequence[str]) -> Iterator[Family
                 containers.pod_uid,
                 strict=True,
             )
-            # Terminated ones of many pods have one id: several series of it would spoil every join.
-            if (runtime or pod_uid) and container_id != TERMINATED
+            # Rows of many pods have one of these ids: several series of it would spoil every join.
+            if (runtime or pod_uid) and container_id not in _NO_CONTAINERS
         ],
     )
     rows = Rows([label_text({"container_id": container_id}) for container_id in containers.container_id])
@@ -144,21 +147,53 @@ def _container_families(energy: Energy, modes: Sequence[str]) -> Iterator[Family
 
 
 def _pod_family(energy: Energy, modes: Sequence[str]) -> Family:
-    containers = energy.containers
-    rows = rows_by_pod(containers)
-    columns_of = {"dynamic": containers.dynamic_uj, "idle": containers.idle_uj}
     return Family(
         "wattline_pod_joules_total",
         "counter",
         "Energy in joules attributed to the pod, with that of its containers that have ended.",
-        [
-            rows.block(
-                [columns_of[mode][row] for row in zone_rows],
-                label_text({"zone": zone, "mode": mode, "source": source}),
-            )
-            for zone in KEPLER_ZONES
-            for source, zone_rows in rows_by_zone(energy.zones, zone).items()
-            for mode in modes
-        ],
+        _zone_blocks(energy, modes, rows_by_pod(energy.containers)),
         _JOULE_DECIMALS,
     )
+
+
+def _unit_families(energy: Energy, modes: Sequence[str]) -> Iterator[Family]:
+    containers = energy.containers
+    rows = rows_by_unit(containers)
+    yield Family(
+        "wattline_unit_joules_total",
+        "counter",
+        "Energy in joules attributed to host processes, by systemd unit; together they are system_processes.",
+        _zone_blocks(energy, modes, rows),
+        _JOULE_DECIMALS,
+    )
+    yield Family(
+        "wattline_unit_cpu_seconds_total",
+        "counter",
+        "CPU time in seconds of host processes, by systemd unit; together they are system_processes.",
+        [rows.block([containers.cpu_ns])],
+        _SECOND_DECIMALS,
+    )
+    # The row stays in the books once there is one; until then nothing was unmatched.
+    unmatched = rows_unmatched(containers).block([containers.cpu_ns])
+    yield Family(
+        "wattline_unmatched_cgroups_cpu_seconds_total",
+        "counter",
+        "CPU time in seconds of cgroups that are no known container, machine or unit; metadata logs them.",
+        [unmatched if unmatched.labels else Block([""], [0])],
+        _SECOND_DECIMALS,
+    )
+
+
+def _zone_blocks(energy: Energy, modes: Sequence[str], rows: Rows) -> list[Block]:
+    """A block for each of Kepler's zones, source and mode."""
+    containers = energy.containers
+    columns_of = {"dynamic": containers.dynamic_uj, "idle": containers.idle_uj}
+    return [
+        rows.block(
+            [columns_of[mode][row] for row in zone_rows],
+            label_text({"zone": zone, "mode": mode, "source": source}),
+        )
+        for zone in KEPLER_ZONES
+        for source, zone_rows in rows_by_zone(energy.zones, zone).items()
+        for mode in modes
+    ]

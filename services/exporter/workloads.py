@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which virtual machine, and which pod, each row of a frame's containers belongs to; their names. Pure.
+"""Which virtual machine, pod and unit each row of a frame's containers belongs to; their names. Pure.
 
-A container has a row for each virtual machine in it and one for the rest; what has ended is in rows of its
-own. So a level's series are sums over rows, and rows with equal labels are one series.
+A container has a row for each virtual machine in it and one for the rest; host processes have one for each
+unit; what has ended is in rows of its own. So a level's series are sums over rows, and rows with equal labels
+are one series.
 """
 
 from collections.abc import Sequence
 
-from wattline.wire.frames import EnergyContainers
+from wattline.wire.frames import UNMATCHED_UNIT, EnergyContainers
 
 from .exposition import Rows, label_text
 
 TERMINATED = "terminated"  # container id of the rows that have what ended containers used
+SYSTEM = "system_processes"  # of those of host processes
+NO_UNIT = "other"  # label of host processes in no unit, and of units that have ended; units' names have a dot
 
 
 def vm_ids(containers: EnergyContainers) -> Sequence[str]:
@@ -32,6 +35,26 @@ def rows_by_vm(containers: EnergyContainers) -> Rows:
 def rows_by_pod(containers: EnergyContainers) -> Rows:
     """A series per pod, with what its ended containers used: so it does not fall when one of them ends."""
     return _labelled("pod_uid", containers.pod_uid)
+
+
+def rows_by_unit(containers: EnergyContainers) -> Rows:
+    """A series per unit and one for the rest of host processes: together they are `system_processes`."""
+    is_host = [container_id == SYSTEM for container_id in containers.container_id]
+    return Rows([label_text({"unit": unit or NO_UNIT}) for unit in units(containers)], is_host)
+
+
+def rows_unmatched(containers: EnergyContainers) -> Rows:
+    """One series without labels: host processes in cgroups that match nothing."""
+    matches = [
+        container_id == SYSTEM and unit == UNMATCHED_UNIT
+        for container_id, unit in zip(containers.container_id, units(containers), strict=True)
+    ]
+    return Rows([""] * len(containers), matches)
+
+
+def units(containers: EnergyContainers) -> Sequence[str]:
+    """The unit of each row; empty where there is none."""
+    return containers.unit or [""] * len(containers)
 
 
 def _labelled(name: str, values: Sequence[str]) -> Rows:

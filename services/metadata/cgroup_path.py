@@ -1,31 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who a cgroup is, told from its path alone. Pure; the table is the knowledge.
+"""The identity of a cgroup, told from its path and the table in places.py alone. Pure.
 
 Paths are as the kernel shows them below the cgroup2 mount, beginning with "/".
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from .vm_path import vm_id
+from .places import BUILT_IN, Found, Places
+from .unit_path import is_only_slices, unit_of
 
-# A component that names a container: (runtime, pattern, what the parent component must be, "" for anything).
-# Source: the runtimes' documentation of cgroup drivers; the systemd driver writes NAME-ID.scope, the
-# cgroupfs driver plain directories. conmon's own scopes (crio-conmon-, libpod-conmon-) are host processes
-# and match nothing here.
-_ID = r"(?P<id>[0-9a-f]{64})"
-_CONTAINERS: tuple[tuple[str, re.Pattern[str], re.Pattern[str] | None], ...] = (
-    ("docker", re.compile(rf"docker-{_ID}\.scope"), None),
-    ("docker", re.compile(_ID), re.compile(r"docker")),
-    ("containerd", re.compile(rf"cri-containerd-{_ID}\.scope"), None),
-    ("containerd", re.compile(_ID), re.compile(r"cri-containerd")),
-    ("containerd", re.compile(rf"nerdctl-{_ID}\.scope"), None),
-    ("crio", re.compile(rf"crio-{_ID}(?:\.scope)?"), None),
-    ("podman", re.compile(rf"libpod-{_ID}(?:\.scope)?"), None),
-    ("podman", re.compile(rf"libpod-payload-{_ID}"), None),
-    ("kubernetes", re.compile(_ID), re.compile(r"pod[0-9a-f][0-9a-f-]{31,35}")),
-)
 # "…-pod0123_4567.slice" (systemd driver, "_" for "-") or "pod0123-4567" (cgroupfs driver). Static pods
 # have a uid of 32 hex digits without dashes.
 _POD = re.compile(r"(?:.*-)?pod(?P<uid>[0-9a-f]{8}[0-9a-f_-]{24,28})(?:\.slice)?")
@@ -50,35 +36,47 @@ class Delegation(NamedTuple):
 class CgroupIdentity:
     """What a path tells; empty where it tells nothing.
 
-    `runtime` is kubernetes if the path shows only kubelet's hand. A virtual machine in a container has both.
+    `runtime` is kubernetes if the path shows only kubelet's hand, oci if it shows only an id. A virtual
+    machine in a container has both ids. `unit` is that of host processes: of what is in no container, machine
+    or pod. `container_name` is the name in the path, where the id is not all there is.
     """
 
     container_id: str = ""
     runtime: str = ""
     pod_uid: str = ""
     vm_id: str = ""
+    unit: str = ""
+    container_name: str = ""
 
 
-def identify(path: str) -> CgroupIdentity:
-    """The deepest container on the path, the pod above it, and the virtual machine.
+def identify(path: str, places: Places = BUILT_IN) -> CgroupIdentity:
+    """The container on the path, the pod above it, and the virtual machine; else the unit.
 
-    Deepest, because a container may hold a container runtime (kind); everything below a container's own
-    cgroup belongs to it.
+    Of several containers:
+    - a system (LXC, systemd-nspawn) owns everything below it, except containers of pods of a kubelet in it;
+    - otherwise the deepest with an OCI id, because a container may hold a container runtime (kind);
+    - otherwise the topmost.
+    Everything below a container's own cgroup belongs to it.
     """
-    parts = _SEPARATOR.split(path)
-    depth, container_id, runtime = _deepest_container(parts)
-    return CgroupIdentity(container_id, runtime, _pod_uid(parts[:depth]), vm_id(path))
+    machine, above = _machine(path, places)
+    parts = _SEPARATOR.split(above)
+    depth, found = _container(parts, places)
+    pod_uid = _pod_uid(parts[:depth])
+    if found is not None:
+        return CgroupIdentity(found.id, found.runtime, pod_uid, machine, container_name=found.name)
+    unit = "" if machine or pod_uid else unit_of(path)
+    return CgroupIdentity(pod_uid=pod_uid, vm_id=machine, unit=unit)
 
 
-def identify_owned(path: str, delegation: Delegation | None) -> CgroupIdentity:
+def identify_owned(path: str, delegation: Delegation | None, places: Places = BUILT_IN) -> CgroupIdentity:
     """The same, with the owner in each name that another user than root may have made up: `ID@UID`.
 
-    So no cgroup of a user joins the container, pod or virtual machine of another.
+    So no cgroup of a user joins the container, pod, virtual machine or unit of another.
     """
-    identity = identify(path)
+    identity = identify(path, places)
     if delegation is None:
         return identity
-    above = identify(delegation.path)
+    above = identify(delegation.path, places)
 
     def owned(name: str, by_root: str) -> str:
         return name if name in ("", by_root) else f"{name}@{delegation.uid}"
@@ -88,7 +86,13 @@ def identify_owned(path: str, delegation: Delegation | None) -> CgroupIdentity:
         container_id=owned(identity.container_id, above.container_id),
         pod_uid=owned(identity.pod_uid, above.pod_uid),
         vm_id=owned(identity.vm_id, above.vm_id),
+        unit=owned(identity.unit, above.unit),
     )
+
+
+def is_unmatched(path: str, identity: CgroupIdentity) -> bool:
+    """True if a known path tells nothing, and is not only the root or slices of systemd."""
+    return identity == _NOTHING and not is_only_slices(path)
 
 
 def apart(identity: CgroupIdentity) -> CgroupIdentity:
@@ -109,31 +113,53 @@ class Claim(NamedTuple):
     path: str
 
 
-def claim(path: str) -> Claim | None:
+def claim(path: str, places: Places = BUILT_IN) -> Claim | None:
     """The cgroup that makes a path a container's; None if none does."""
-    parts = _SEPARATOR.split(path)
-    depth, container_id, _runtime = _deepest_container(parts)
-    if not container_id:
+    _machine_id, above = _machine(path, places)
+    parts = _SEPARATOR.split(above)
+    depth, found = _container(parts, places)
+    if found is None:
         return None
     end = path.find("/", sum(map(len, parts[:depth])) + depth)
-    _depth, outer_id, _runtime = _deepest_container(parts[:depth])
-    return Claim(bool(outer_id), path if end < 0 else path[:end])
+    _depth, outer = _container(parts[:depth], places)
+    return Claim(outer is not None, path if end < 0 else path[:end])
 
 
-def _deepest_container(parts: list[str]) -> tuple[int, str, str]:
-    """(number of the part, container id, runtime); the id is empty if there is none."""
-    for depth in range(len(parts) - 1, -1, -1):
-        parent = parts[depth - 1] if depth else ""
-        for runtime, pattern, parent_pattern in _CONTAINERS:
-            match = pattern.fullmatch(parts[depth])
-            if match and (parent_pattern is None or parent_pattern.fullmatch(parent)):
-                return depth, match["id"], runtime
-    return len(parts), "", ""
+def _machine(path: str, places: Places) -> tuple[str, str]:
+    """(id of the virtual machine, the path above its cgroup); without a machine, empty and the whole path.
+
+    The outermost: its host made it, and whatever it makes below it is still its own.
+    """
+    if "qemu" not in path:  # nearly no path has it
+        return "", path
+    parts = path.split("/")  # not at colons, as for containers: a guest may have some in its name
+    for depth in range(len(parts)):
+        found = places.machine(parts, depth)
+        if found is not None:
+            return found.id, "/".join(parts[:depth])
+    return "", path
 
 
-def _pod_uid(parts: list[str]) -> str:
+def _container(parts: Sequence[str], places: Places) -> tuple[int, Found | None]:
+    """(number of the part that is the container's own cgroup, the container)."""
+    own_depth, own = len(parts), None
+    is_pod_below = False
+    for depth, part in enumerate(parts):
+        is_pod_below = is_pod_below or (own is not None and _POD.fullmatch(part) is not None)
+        found = places.container(parts, depth)
+        if found is None or (own is not None and found.id == own.id):
+            continue
+        if own is None or (found.has_hex and (is_pod_below or not own.is_system)):
+            own_depth, own = depth, found
+    return own_depth, own
+
+
+def _pod_uid(parts: Sequence[str]) -> str:
     for part in reversed(parts):
         match = _POD.fullmatch(part)
         if match:
             return match["uid"].replace("_", "-")
     return ""
+
+
+_NOTHING = CgroupIdentity()

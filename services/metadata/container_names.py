@@ -67,9 +67,10 @@ class ContainerNames:
         if asked:
             self._asked_max = max(1, len(asked) // 2)
 
-    def table(self) -> MetadataContainers:
-        """As the metadata frame has it, by id."""
-        told = sorted((key, name) for key, name in self._names.items() if name)
+    def table(self, by_path: Mapping[str, str]) -> MetadataContainers:
+        """As the metadata frame has it, by id. `by_path`: names that paths tell; the engine's come first."""
+        of_engine = {key: name for key, name in self._names.items() if name}
+        told = sorted(({key: safe_name(name) for key, name in by_path.items()} | of_engine).items())
         return MetadataContainers(
             container_id=[key for key, _name in told], container_name=[name for _key, name in told]
         )

@@ -3,11 +3,14 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import (
+    CGROUP_DEPARTED,
     PROCESS_ENDED,
     PROCESS_KERNEL_THREAD,
+    UNMATCHED_UNIT,
     Activity,
     MetadataCgroups,
     MetadataProcesses,
@@ -21,13 +24,17 @@ from .cgroup_path import (
     claim,
     identify,
     identify_owned,
+    is_unmatched,
     user_delegation,
 )
+from .places import BUILT_IN, Places
 
 # The dead are remembered as long as the slowest meter may still attribute to them.
 REMEMBERED_NS = 300 * 1_000_000_000
 # A cgroup that wasn't found is looked for again after this time, since its mount may appear.
 SEARCH_AGAIN_NS = 10 * 1_000_000_000
+# Paths that match nothing are named once each; so many are remembered, and then no more are named.
+UNMATCHED_MAX = 1000
 
 ProcessKey = tuple[int, int]  # pid, start in clock ticks
 _NOTHING = CgroupIdentity()
@@ -39,6 +46,7 @@ class _Cgroup:
     identity: CgroupIdentity
     seen_ns: int
     searched_ns: int
+    is_unmatched: bool = False
 
 
 @dataclass
@@ -54,12 +62,15 @@ class _Process:
 class Directory:
     """Every cgroup and process that activity has named.
 
-    `delegation_of` tells, for a path, below which cgroup of it the names are not root's.
+    `delegation_of` tells, for a path, below which cgroup of it the names are not root's. `places`: the table.
     """
 
     delegation_of: Callable[[str], Delegation | None] = user_delegation
+    places: Places = BUILT_IN
     _cgroups: dict[int, _Cgroup] = field(default_factory=dict)
     _processes: dict[ProcessKey, _Process] = field(default_factory=dict)
+    _unmatched: set[str] = field(default_factory=set)
+    _process_told_name: bool = False
 
     def see(self, activity: Activity) -> None:
         """Take the processes of a frame and the cgroups whose paths it has; and keep all that it names."""
@@ -107,10 +118,10 @@ class Directory:
         claimed = set()
         for cgroup_id in wanted:
             path = paths.get(cgroup_id, "")
-            identity = identify(path)
+            identity = identify(path, self.places)
             if identity != _NOTHING:
-                identity = identify_owned(path, self.delegation_of(path))
-            self._cgroups[cgroup_id] = _Cgroup(path, identity, now_ns, now_ns)
+                identity = identify_owned(path, self.delegation_of(path), self.places)
+            self._cgroups[cgroup_id] = _Cgroup(path, identity, now_ns, now_ns, is_unmatched(path, identity))
             claimed.add(identity.container_id)
         self._settle(claimed - {""}, now_ns)
 
@@ -122,7 +133,7 @@ class Directory:
         claims: dict[str, dict[Claim, list[int]]] = {}
         for cgroup_id, cgroup in sorted(self._cgroups.items()) if container_ids else ():
             if cgroup.identity.container_id in container_ids and cgroup.seen_ns == now_ns:
-                claimed = claim(cgroup.path)
+                claimed = claim(cgroup.path, self.places)
                 assert claimed is not None  # it has a container
                 claims.setdefault(cgroup.identity.container_id, {}).setdefault(claimed, []).append(cgroup_id)
         for claimants in claims.values():
@@ -141,6 +152,33 @@ class Directory:
             for identity in identities
             if identity.runtime in runtimes and "@" not in identity.container_id
         }
+
+    def container_names(self) -> dict[str, str]:
+        """Names that paths tell, by container id."""
+        identities = [cgroup.identity for cgroup in self._cgroups.values()]
+        if self._process_told_name:  # only with cgroup v1; there may be ten thousand processes
+            identities += [process.identity for process in self._processes.values() if process.identity]
+        return {one.container_id: one.container_name for one in identities if one.container_name}
+
+    def newly_unmatched(self, activity: Activity) -> list[str]:
+        """Paths that tell nothing, of cgroups with CPU time of their own: each once, UNMATCHED_MAX in all."""
+        table = activity.cgroups
+        new = []
+        for cgroup_id, cpu_ns, flags in zip(
+            table.cgroup_id, table.cpu_ns, table.flags or repeat(0), strict=False
+        ):
+            cgroup = self._cgroups.get(cgroup_id)
+            if (
+                cgroup is None
+                or not cpu_ns
+                or flags & CGROUP_DEPARTED
+                or len(self._unmatched) >= UNMATCHED_MAX
+            ):
+                continue
+            if cgroup.is_unmatched and cgroup.path not in self._unmatched:
+                self._unmatched.add(cgroup.path)
+                new.append(cgroup.path)
+        return new
 
     def tells_cgroups_apart(self) -> bool:
         """Whether any cgroup besides the root has a path."""
@@ -169,6 +207,7 @@ class Directory:
         process = self._processes[key]
         process.asked = True
         process.identity = identity or process.identity or _NOTHING
+        self._process_told_name |= bool(process.identity.container_name)
 
     def cgroups(self) -> MetadataCgroups:
         """As the metadata frame has them, by id."""
@@ -180,13 +219,14 @@ class Directory:
             runtime=[cgroup.identity.runtime for _id, cgroup in rows],
             pod_uid=[cgroup.identity.pod_uid for _id, cgroup in rows],
             vm_id=_if_any([cgroup.identity.vm_id for _id, cgroup in rows]),
+            unit=_if_any([_unit(cgroup) for _id, cgroup in rows]),
         )
 
     def processes(self) -> MetadataProcesses:
         """As the metadata frame has them, by (pid, start); their own containers if any has one."""
         rows = sorted(self._processes.items(), key=lambda row: row[0])
         own = [process.identity or _NOTHING for _key, process in rows]
-        told = own if any(identity.container_id for identity in own) else []
+        told = own if any(identity.container_id or identity.pod_uid for identity in own) else []
         return MetadataProcesses(
             pid=U32(pid for (pid, _start), _process in rows),
             start_ticks=U64(start for (_pid, start), _process in rows),
@@ -196,6 +236,7 @@ class Directory:
             runtime=[identity.runtime for identity in told],
             pod_uid=[identity.pod_uid for identity in told],
             vm_id=_if_any([identity.vm_id for identity in own]),
+            unit=_if_any([identity.unit for identity in own]),
         )
 
     def _forget(self, before_ns: int) -> None:
@@ -203,6 +244,10 @@ class Directory:
             del self._cgroups[cgroup_id]
         for key in [key for key, process in self._processes.items() if process.seen_ns < before_ns]:
             del self._processes[key]
+
+
+def _unit(cgroup: _Cgroup) -> str:
+    return UNMATCHED_UNIT if cgroup.is_unmatched else cgroup.identity.unit
 
 
 def _if_any(names: list[str]) -> list[str]:

@@ -10,22 +10,29 @@ from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 
 from . import cgroup_owner, procfs
-from .cgroup_path import CgroupIdentity, Delegation, identify_owned, user_delegation
+from .cgroup_path import CgroupIdentity, Delegation, identify, identify_owned, user_delegation
 from .container_names import ContainerNames
-from .directory import Directory
+from .directory import UNMATCHED_MAX, Directory
 from .docker import BadAnswerError, DockerSocket
+from .places import compiled
 from .process_cgroup import cgroup2_tells, container_of, uses_cgroup1
 from .settings import MetadataSettings
 
 _SOURCE = "cgroup2"
 _NAMES_SOURCE = "docker"
-_NAMED_RUNTIMES = ("docker", "kubernetes")  # the second may be Docker under a kubelet
+# Of the last three the path doesn't show which runtime it is: it may be Docker.
+_NAMED_RUNTIMES = ("docker", "kubernetes", "ecs", "oci")
 _NAMING_S = 0.5  # how long an answer may be held up by them; energy waits for it (--metadata-grace-s)
 # Processes asked for their cgroups per frame; the others wait for the next. One takes some 30 µs.
 _ASKED_MAX = 2000
 _BY_PROCESS = (
     "containers are found by their processes, in /proc/PID/cgroup: a process that lived shorter than a tick "
     "counts as system_processes, as does the time of processes no longer listed (docs/install.md)"
+)
+_PATH_SHOWN_MAX = 300
+_UNMATCHED = (
+    "this cgroup is no known container, machine or unit; it counts as system_processes. If it is a "
+    f"container, describe its path with --container-patterns (at most {UNMATCHED_MAX} paths are logged)"
 )
 
 
@@ -35,7 +42,8 @@ class MetadataStage:
     def __init__(self, settings: MetadataSettings, runtime: Runtime) -> None:
         self._settings = settings
         self._runtime = runtime
-        self._directory = Directory(self._delegation)
+        self._places = compiled(settings.added_places())
+        self._directory = Directory(self._delegation, self._places)
         self._whole_mount: Path | None = None
         self._names = ContainerNames()
         self._docker = DockerSocket(settings.docker_socket) if settings.docker_socket else None
@@ -54,6 +62,7 @@ class MetadataStage:
         self._look_for_cgroups(frame)
         source = self._source()
         self._ask_processes(frame)
+        self._say_unmatched(frame)
         self._name_containers(frame.mono_ns)
         self._covers = (frame.epoch, frame.mono_ns)
         self._publish(source)
@@ -84,10 +93,14 @@ class MetadataStage:
             if text is None:
                 self._directory.answer(key, None)
                 continue
-            identity = container_of(text, _of_cgroup1)
+            identity = container_of(text, self._of_cgroup1)
             self._directory.answer(key, identity)
-            if identity.container_id and not cgroup2_tells(text):
+            if identity.container_id and not cgroup2_tells(text, self._identify):
                 self._say_by_process("containers_by_process", _BY_PROCESS)
+
+    def _say_unmatched(self, activity: Activity) -> None:
+        for path in self._directory.newly_unmatched(activity):
+            self._runtime.log.warning("cgroup_unmatched", cause=f"{path!r:.{_PATH_SHOWN_MAX}}: {_UNMATCHED}")
 
     def _name_containers(self, now_mono_ns: int, *, say_hello: bool = False) -> None:
         """Ask the engine for containers that are new; after a failure, whether it is back."""
@@ -155,11 +168,13 @@ class MetadataStage:
             covers_mono_ns=self._covers[1],
             cgroups=self._directory.cgroups(),
             processes=self._directory.processes(),
-            containers=self._names.table(),
+            containers=self._names.table(self._directory.container_names()),
             sources=[source, *self._names_source()],
         )
 
+    def _identify(self, path: str) -> CgroupIdentity:
+        return identify(path, self._places)
 
-def _of_cgroup1(path: str) -> CgroupIdentity:
-    """Owners of v1's directories are not looked up: only what systemd gave to a user is told apart."""
-    return identify_owned(path, user_delegation(path))
+    def _of_cgroup1(self, path: str) -> CgroupIdentity:
+        """Owners of v1's directories are not looked up: only what systemd gave to a user is told apart."""
+        return identify_owned(path, user_delegation(path), self._places)

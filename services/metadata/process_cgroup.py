@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which container and virtual machine a process is in, told from its /proc/PID/cgroup alone. Pure.
+"""Which container, pod, virtual machine and unit a process is in, told from its /proc/PID/cgroup alone. Pure.
 
 For hosts where cgroup v1 hierarchies know containers that cgroup2 doesn't (man 7 cgroups): the file has a
 line HIERARCHY:CONTROLLERS:PATH for each hierarchy in use, 0::PATH being cgroup2's.
@@ -22,19 +22,28 @@ def uses_cgroup1(text: str) -> bool:
 
 
 def container_of(text: str, identify_path: Callable[[str], CgroupIdentity] = identify) -> CgroupIdentity:
-    """The container and the virtual machine that a /proc/PID/cgroup tells; empty if it tells none.
+    """The container, pod and virtual machine that a /proc/PID/cgroup tells, else the unit; empty if none.
 
-    Each by itself: a hierarchy may know one of them only. `identify_path` tells what one path shows.
+    Container and machine each by itself: a hierarchy may know one of them only. `identify_path` tells what
+    one path shows.
     """
     paths = [path for _hierarchy, _controllers, path in sorted(_lines(text), key=_rank)]
     found = [identify_path(path) for path in paths]
-    container = next((one for one in found if one.container_id), CgroupIdentity())
-    return replace(container, vm_id=next((one.vm_id for one in found if one.vm_id), ""))
+    machine = next((one.vm_id for one in found if one.vm_id), "")
+    container = next((one for one in found if one.container_id), None)
+    if container is not None:
+        return replace(container, vm_id=machine)
+    pod_uid = next((one.pod_uid for one in found if one.pod_uid), "")
+    # Only some hierarchies have a unit's own cgroup; others leave its processes in a slice.
+    unit = "" if machine or pod_uid else next((one.unit for one in found if one.unit), "")
+    return CgroupIdentity(pod_uid=pod_uid, vm_id=machine, unit=unit)
 
 
-def cgroup2_tells(text: str) -> bool:
+def cgroup2_tells(text: str, identify_path: Callable[[str], CgroupIdentity] = identify) -> bool:
     """Whether cgroup2's own line in it tells a container: then activity has a cgroup of it, or soon will."""
-    return any(identify(path).container_id for hierarchy, _, path in _lines(text) if hierarchy == _CGROUP2)
+    return any(
+        identify_path(path).container_id for hierarchy, _, path in _lines(text) if hierarchy == _CGROUP2
+    )
 
 
 def _lines(text: str) -> Iterator[tuple[str, str, str]]:

@@ -8,6 +8,8 @@ from msgspec import field
 
 from wattline.settings import CommonSettings, meaning
 
+from .added_places import parse_container_patterns
+
 
 class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
     """Who each process and cgroup is: container, runtime, pod, kernel thread or host process."""
@@ -30,3 +32,17 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
             expected="a path",
         ),
     ] = field(default="", name="docker-socket")
+    container_patterns: Annotated[
+        str,
+        meaning(
+            "more cgroup paths that are containers: RUNTIME=PATTERN, several with commas; the last component "
+            "has the id, as {name}, {number}, {uuid}, {hex32} or {hex64}; * stands for any characters, a "
+            "leading / for the root",
+            expected="RUNTIME=PATTERN,..., e.g. farm=/farm/*/job-{number},acme=acme-{name}.scope",
+            check=parse_container_patterns,
+        ),
+    ] = field(default="", name="container-patterns")
+
+    def added_places(self) -> list[tuple[str, str]]:
+        """(runtime, pattern) of each pattern that the setting adds."""
+        return parse_container_patterns(self.container_patterns)

@@ -11,7 +11,7 @@ from services.calculator.names import Names
 from services.calculator.rules import Rules
 from services.calculator.state import State
 from wattline.wire.codec import pack, unpack
-from wattline.wire.frames import Activity, Metadata, Power
+from wattline.wire.frames import UNMATCHED_UNIT, Activity, Metadata, Power
 from wattline.wire.order import StreamOrder
 
 
@@ -110,7 +110,8 @@ class Watch:
             if key in now:
                 assert now[key] >= value, key
             else:  # its series has ended
-                assert key[0] in ("container", "pod", "vm"), key
+                assert key[0] in ("container", "pod", "vm", "unit"), key
+                assert key[1] not in ("other", UNMATCHED_UNIT), key
         self.before = now
 
     def _check_zone(self, zone, tables, now):
@@ -143,7 +144,9 @@ class Watch:
 
     @staticmethod
     def _add(now, containers, row, what, amount):
-        """A row counts for its container, its pod, its machine and the node."""
+        """A row counts for its container, its pod, its machine, its unit and the node."""
+        if containers.container_id[row] == "system_processes":
+            now["unit", (containers.unit[row] if containers.unit else "") or "other", *what] += amount
         vm_ids = containers.vm_id or [""] * len(containers)
         now["container", containers.container_id[row], *what] += amount
         if containers.pod_uid[row]:

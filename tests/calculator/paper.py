@@ -73,6 +73,7 @@ class Paper:
     containers: dict[int, tuple[str, str, str]] = field(default_factory=dict)  # id, pod, vm of a cgroup
     requests_m: dict[str, int] = field(default_factory=dict)
     called: dict[str, str] = field(default_factory=dict)  # names by container
+    units: dict[int, str] = field(default_factory=dict)  # by cgroup
     meters: list[PaperMeter] = field(default_factory=list)
     gpu_ns: dict[tuple[str, int, int], int] = field(default_factory=dict)  # by (gpu, pid, start)
     truth_nj: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))  # meter, cgroup
@@ -83,8 +84,9 @@ class Paper:
         self.meters.append(PaperMeter(zone, index, round(idle_w * 1e6), per, **more))
         self.meters[-1].shown = (self.now_ns, 0)
 
-    def born(self, cgroup_id, parent=ROOT, container="", pod="", vm=""):
+    def born(self, cgroup_id, parent=ROOT, container="", pod="", vm="", *, unit=""):
         self.parents[cgroup_id] = parent
+        self.units[cgroup_id] = unit
         self.containers[cgroup_id] = (container, pod, vm)
 
     def run(self, time_ns, work):
@@ -230,6 +232,7 @@ class Paper:
         self.seq += 1
         ids = sorted(self.parents)
         told = [self.containers.get(cgroup_id, ("", "", "")) for cgroup_id in ids]
+        units = [self.units.get(cgroup_id, "") for cgroup_id in ids]
         return Metadata(
             **header("metadata", self.seq, self.now_ns, 0),
             covers_epoch=self.probe_epoch,
@@ -241,6 +244,7 @@ class Paper:
                 runtime=["docker" if container else "" for container, _pod, _vm in told],
                 pod_uid=[pod for _container, pod, _vm in told],
                 vm_id=[vm for _container, _pod, vm in told],
+                unit=units if any(units) else [],
                 cpu_request_m=U32(self.requests_m.get(container, 0) for container, _pod, _vm in told),
             ),
             processes=MetadataProcesses(pid=U32(), start_ticks=U64(), kernel=U8(), comm=[]),

@@ -154,6 +154,7 @@ def test_a_ledger_from_before_names_goes_on(path):
         workload.container_name = "web"
     document = msgpack.unpackb(as_bytes(state))
     assert set(document["workloads"].pop("container_name")) == {"web"}
+    assert set(document["workloads"].pop("unit")) == {""}
     writer = shared.SlotWriter(path)
     writer.write(msgpack.packb(document))
     writer.close()

@@ -80,6 +80,7 @@ def books(
     boot_id=BOOT_ID,
     vm_ids=(),
     container_names=(),
+    units=(),
     doubt=None,
     activity_skew_ns=0,
 ):
@@ -88,8 +89,8 @@ def books(
     zones: (zone, index, source) each. containers: (id, pod_uid, runtime, departed_cpu_ns,
     departed_dynamic_uj per zone, departed_idle_uj per zone) each. processes: (container row, pid, start,
     comm, cpu_ns, dynamic_uj per zone, idle_uj per zone) each. unattributed: (zone row, mode, reason, µJ)
-    each. vm_ids, container_names: of each container row, if any has one. doubt: optional columns of zones,
-    by name.
+    each. vm_ids, container_names, units: of each container row, if any has one. doubt: optional columns of
+    zones, by name.
     """
 
     def of_container(row, own, process_value):
@@ -160,6 +161,7 @@ def books(
             departed_idle_uj=per_zone(containers, 5),
             vm_id=list(vm_ids),
             container_name=list(container_names),
+            unit=list(units),
         ),
         processes=EnergyProcesses(
             container_row=U32([process[0] for process in processes]),
@@ -179,7 +181,8 @@ def small():
     """A node with two sockets, memory, a platform meter, psys and a GPU, and two of each kind of workload.
 
     A container with a virtual machine in it and one without, another machine of the system's, the kernel,
-    and what ended containers of two pods and of nobody used.
+    what ended containers of two pods and of nobody used, and units: a service, an unmatched cgroup and a
+    pod's rest.
     """
     zones = [
         ("package", "0", "rapl-sysfs"),
@@ -202,9 +205,13 @@ def small():
         ("terminated", "e5f6", "", 90_000, [7, 6, 5, 4, 3, 2, 1], none),
         ("terminated", "", "", 900_000, [1_000, 0, 0, 0, 0, 0, 0], none),
         ("77bb", "", "docker", 3, [2, 2, 2, 2, 2, 2, 2], none),
+        ("system_processes", "", "", 11, [3, 3, 3, 3, 3, 3, 3], none),
+        ("system_processes", "", "", 22, [4, 4, 4, 4, 4, 4, 4], none),
+        ("system_processes", "b1946ac9-2c1f", "", 44, [8, 8, 8, 8, 8, 8, 8], none),
     ]
-    vm_ids = ["", "", "", "", "machine-qemu-1-web", 'machine-qemu-2-d"b', "", "", "", ""]
-    container_names = ["", "", "", "", "", "", "", "", "", 'ca"che_1']
+    vm_ids = ["", "", "", "", "machine-qemu-1-web", 'machine-qemu-2-d"b', "", "", "", "", "", "", ""]
+    container_names = ["", "", "", "", "", "", "", "", "", 'ca"che_1', "", "", ""]
+    units = ["", "", "", "", "", "", "", "", "", "", "cron.service", "unmatched", ""]
     processes = [
         (0, 101, 5000, 'we"b', 1_500_000_000,
          [3_000_000, 1_000_001, 250_000, 9_000_000, 4_000_000, 9, 5_000_000], none),
@@ -252,6 +259,7 @@ def small():
         watermark_ns=NOW_NS - 500_000_000,
         vm_ids=vm_ids,
         container_names=container_names,
+        units=units,
         doubt=doubt,
         activity_skew_ns=21_000,
     )
@@ -287,6 +295,8 @@ def closed_books(draw):
     containers = draw(st.lists(st.tuples(ids, pods, _names, _amounts, columns, idle), max_size=5))
     vms = st.one_of(st.sampled_from(["", "machine-qemu-1-a", "machine-qemu-2-b"]), _names)
     vm_ids = draw(st.just([]) | st.lists(vms, min_size=len(containers), max_size=len(containers)))
+    unit_names = st.one_of(st.sampled_from(["", "cron.service", "unmatched"]), _names)
+    units = draw(st.just([]) | st.lists(unit_names, min_size=len(containers), max_size=len(containers)))
     processes = []
     if containers:
         rows = st.integers(0, len(containers) - 1)
@@ -324,6 +334,7 @@ def closed_books(draw):
         unattributed,
         idle_policy=idle_policy,
         vm_ids=vm_ids,
+        units=units,
         doubt=doubt,
         activity_skew_ns=draw(st.sampled_from([0, 21_000])),
     )

@@ -55,6 +55,7 @@ def all_zones() -> bytes:
         [(0, 1, 1, "a", 1, none, none)],
         [(0, "idle", "idle_policy", 1)],
         vm_ids=["v"],
+        units=["a.service"],
         doubt=doubt,
         activity_skew_ns=1,
     )

@@ -18,10 +18,10 @@ def by_label(series, name, label):
     return {one.labels.get(label, ""): one.value for one in series if one.name == name}
 
 
-def rows(*containers, processes=(), vm_ids=()):
+def rows(*containers, processes=(), vm_ids=(), units=()):
     """What a scrape shows of containers given as (id, pod uid, µJ) each."""
     table = [(container_id, pod, "", uj, [uj], [0]) for container_id, pod, uj in containers]
-    return scraped(books(ZONE, table, list(processes), [], vm_ids=vm_ids))
+    return scraped(books(ZONE, table, list(processes), [], vm_ids=vm_ids, units=units))
 
 
 def expected_uj(energy, zone, chosen):
@@ -140,3 +140,61 @@ def test_without_machines_and_pods_there_are_no_such_series():
     for vm_ids in ([], [""]):
         names = {one.name for one in rows(("c", "", 1), vm_ids=vm_ids)}
         assert not {name for name in names if name.startswith("kepler_vm") or "pod" in name}
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(closed_books())
+def test_units_together_are_the_hosts_processes(energy):
+    """In each zone: Σ units = system_processes, whatever rows there are; CPU time likewise."""
+    series = scraped(energy)
+    if not any(one.name == "wattline_unit_joules_total" for one in series):
+        assert not energy.containers.unit or "system_processes" not in energy.containers.container_id
+        return
+    for zone in KEPLER_ZONES:
+        assert total(series, "wattline_unit_joules_total", zone=zone) == total(
+            series, f"kepler_container_{zone}_joules_total", container_id="system_processes"
+        )
+    ms = total(series, "kepler_container_bpf_cpu_time_ms_total", container_id="system_processes")
+    assert total(series, "wattline_unit_cpu_seconds_total") * 1000 == ms
+
+
+def test_units_change_nothing_of_keplers():
+    """Kepler's series are the same, be host processes in one row or in one for each unit."""
+    apart = rows(
+        ("system_processes", "", 1),
+        ("system_processes", "", 20),
+        ("c", "p", 300),
+        units=["a.service", "", ""],
+    )
+    together = rows(("system_processes", "", 21), ("c", "p", 300))
+
+    def keplers(series):
+        return [(one.name, one.labels, one.value) for one in series if one.name.startswith("kepler_")]
+
+    assert [one for one in keplers(apart) if "cpu_time" not in one[0]] == [
+        one for one in keplers(together) if "cpu_time" not in one[0]
+    ]
+    assert by_label(apart, "wattline_unit_joules_total", "unit") == {
+        "a.service": Decimal("0.000001"),
+        "other": Decimal("0.000020"),
+    }
+
+
+def test_unmatched_time_is_a_metric():
+    """0 while nothing is unmatched; absent where nobody tells units."""
+    name = "wattline_unmatched_cgroups_cpu_seconds_total"
+    (one,) = [one for one in scraped(small()) if one.name == name]
+    assert (one.labels, one.value) == ({}, Decimal("0.000000022"))
+    (one,) = [one for one in rows(("system_processes", "", 1), units=["a.service"]) if one.name == name]
+    assert one.value == 0
+    assert not [one for one in rows(("system_processes", "", 1)) if one.name == name]
+
+
+def test_host_processes_of_pods_have_no_info():
+    """Rows of several pods share one id: an info series for each would spoil every join."""
+    series = rows(("system_processes", "p", 1), ("system_processes", "q", 2), ("unknown_processes", "p", 4))
+    assert not [one for one in series if one.name == "wattline_container_info"]
+    assert by_label(series, "wattline_pod_joules_total", "pod_uid") == {
+        "p": Decimal("0.000005"),
+        "q": Decimal("0.000002"),
+    }

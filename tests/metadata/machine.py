@@ -73,13 +73,15 @@ class FakeProc:
 class Stage:
     """The real stage, and what it has published and said."""
 
-    def __init__(self, procfs: Path, cgroup: str = "", docker: str = "") -> None:
+    def __init__(self, procfs: Path, cgroup: str = "", docker: str = "", patterns: str = "") -> None:
         self.frames: list[Metadata] = []
         # Time enough passes between any two lines that none is held back as a repetition.
         self.log = Log("metadata", stream=io.StringIO(), now=map(float, itertools.count(0, 100)).__next__)
         self.interval_ns = S
         self.errors: Counter[str] = Counter()
-        settings = MetadataSettings(path_procfs=procfs, path_cgroup=cgroup, docker_socket=docker)
+        settings = MetadataSettings(
+            path_procfs=procfs, path_cgroup=cgroup, docker_socket=docker, container_patterns=patterns
+        )
         self._stage = MetadataStage(settings, self)
 
     def count(self, event: str, cause: object) -> None:

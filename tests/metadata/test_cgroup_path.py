@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.metadata.cgroup_path import CgroupIdentity, identify
+from services.metadata.cgroup_path import identify
 
 A, B = "a1" * 32, "b2" * 32
 CASES = [
@@ -27,11 +27,14 @@ def expand(text):
 def test_a_path_tells_its_container(case):
     """Each runtime's and each kubelet driver's layout gives container, runtime and pod; others give none."""
     path, container_id, runtime, pod_uid = (expand(part) for part in case)
-    assert identify(path) == CgroupIdentity(container_id, runtime, pod_uid)
+    found = identify(path)
+    assert (found.container_id, found.runtime, found.pod_uid) == (container_id, runtime, pod_uid)
+    assert found.vm_id == ""
 
 
 @given(st.text(max_size=300))
 def test_any_path_is_answered(path):
     """A cgroup may have any name; none is an error."""
     identity = identify("/" + path)
-    assert identity.container_id == "" or len(identity.container_id) == 64
+    assert bool(identity.container_id) == bool(identity.runtime)
+    assert not (identity.unit and (identity.container_id or identity.pod_uid or identity.vm_id))

@@ -6,7 +6,7 @@ S = 10**9
 
 
 def told(names):
-    table = names.table()
+    table = names.table({})
     return dict(zip(table.container_id, table.container_name, strict=True))
 
 

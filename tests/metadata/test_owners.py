@@ -23,6 +23,15 @@ UID, OTHER = 60999, 60998
         (f"{MANAGER}/kubepods-pod{POD.replace('-', '_')}.slice/x", ("", f"{POD}@1000", "")),
         (f"{MANAGER}/machine-qemu\\x2d1\\x2dweb.scope", ("", "", "machine-qemu-1-web@1000")),
         (f"{MANAGER}/app.slice/run-1.scope", ("", "", "")),
+        (f"{MANAGER}/{A}", (f"{A}@1000", "", "")),
+        (f"{MANAGER}/kata_{A}", (f"{A}@1000", "", "")),
+        (f"{MANAGER}/lxc.payload.web1/x", ("lxc-web1@1000", "", "")),
+        (f"{MANAGER}/slurmstepd.scope/job_1", ("slurm-1@1000", "", "")),
+        (f"{MANAGER}/systemd-nspawn@web.service", ("nspawn-web@1000", "", "")),
+        (f"{MANAGER}/garden/{POD}", (f"{POD}@1000", "", "")),
+        (f"{MANAGER}/buildkit/x3k1p9q0z8y7w6v5u4t3s2r1a", ("x3k1p9q0z8y7w6v5u4t3s2r1a@1000", "", "")),
+        (f"{MANAGER}/nomad.slice/{POD}.redis.scope", (f"{POD}.redis@1000", "", "")),
+        (f"/lxc.payload.web1{MANAGER}/docker-{A}.scope", ("lxc-web1", "", "")),
         (f"/system.slice/docker-{A}.scope{MANAGER}/docker-{A}.scope", (A, "", "")),
         (f"/system.slice/docker-{A}.scope{MANAGER}/docker-{B}.scope", (f"{B}@1000", "", "")),
         (f"/system.slice/docker-{A}.scope", (A, "", "")),
@@ -49,6 +58,9 @@ def test_names_below_a_delegation_have_their_owner(path, expected):
             f"/a/kubepods.slice:cri-containerd-{A}.scope/x",
             Claim(is_nested=False, path=f"/a/kubepods.slice:cri-containerd-{A}.scope"),
         ),
+        ("/lxc/102/ns/system.slice", Claim(is_nested=False, path="/lxc/102")),
+        (f"/slurm/uid_1/job_2/{A}/x", Claim(is_nested=True, path=f"/slurm/uid_1/job_2/{A}")),
+        (f"/docker/{A}/machine/qemu-1-a.libvirt-qemu/x", Claim(is_nested=False, path=f"/docker/{A}")),
         ("/system.slice", None),
     ],
 )
@@ -72,6 +84,21 @@ def test_the_owner_of_a_directory_is_who_names_what_is_in_it(tmp_path):
     nested = f"{path}/docker-{B}.scope"
     assert identify_owned(nested, delegation(tmp_path, nested)).container_id == f"{B}@{UID}"
     assert delegation(tmp_path, "/machine.slice/\0") is None
+
+
+def test_a_users_unit_has_its_owner():
+    """A user's cron.service is not the system's; the manager itself is root's unit."""
+    for path, unit in (
+        (f"{MANAGER}/app.slice/cron.service", "cron.service@1000"),
+        (MANAGER, "user@1000.service"),
+        (f"{MANAGER}/app.slice", "user@1000.service"),
+        ("/system.slice/cron.service", "cron.service"),
+    ):
+        assert identify_owned(path, user_delegation(path)).unit == unit
+    own = Delegation("/system.slice/app.service", UID)
+    assert identify_owned("/system.slice/app.service/x", own).unit == "app.service"
+    given = Delegation("/system.slice", UID)
+    assert identify_owned("/system.slice/cron.service", given).unit == f"cron.service@{UID}"
 
 
 @pytest.fixture
@@ -108,6 +135,26 @@ def test_a_users_cgroup_never_joins_a_container(stage):
     }
     again = Stage(stage._stage._settings.path_procfs, stage._stage._settings.path_cgroup)
     assert named(again.take(activity(4, [], {9: fake}))) == own
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "container_id"),
+    [
+        ("/lxc.payload.web1", "/given/lxc.payload.web1", "lxc-web1"),
+        ("/slurm/uid_0/job_7", "/given/slurmstepd.scope/job_7", "slurm-7"),
+        (f"/kubepods/pod{POD}/kata_{A}", f"/given/kata_{A}", A),
+        ("/machine.slice/systemd-nspawn@web.service", "/given/systemd-nspawn@web.service", "nspawn-web"),
+        (f"/user.slice/{A}", f"/given/{A}", A),
+    ],
+)
+def test_no_new_kind_of_container_can_be_joined(stage, real, fake, container_id):
+    """By a user's cgroup it is shown with its owner, by another one of root's as the second."""
+    other = f"/lxc.payload/{real[-4:]}" if real == "/lxc.payload.web1" else f"/copy{fake[6:]}"
+    assert named(stage.take(activity(1, [], {ROOT: "/", 8: real, 9: fake, 10: other}))) == {
+        real: container_id,
+        fake: f"{container_id}@{UID}",
+        other: f"{container_id}@0",
+    }
 
 
 def test_a_second_cgroup_of_roots_is_shown_apart(stage):
@@ -163,4 +210,26 @@ def test_the_real_tree_tells_owners(cgroup, tmp_path):
         assert named(frame) == {path: f"{A}@{UID}"}
     finally:
         fake.rmdir()
+        given.rmdir()
+
+
+def test_the_real_tree_tells_owners_of_the_new_kinds(cgroup, tmp_path):
+    """Likewise for a system by name, an id alone, a job, and a unit."""
+    given = cgroup / "given"
+    names = {"lxc.payload.web1": "lxc-web1", A: A, "slurmstepd.scope/job_7": "slurm-7"}
+    for name in names:
+        (given / name).mkdir(parents=True)
+    os.chown(given, UID, UID)
+    paths = {(given / name).stat().st_ino: f"/{cgroup.name}/given/{name}" for name in names}
+    try:
+        proc = FakeProc(tmp_path / "proc", cgroup1=False, mount=cgroup.parent)
+        frame = Stage(proc.path).take(activity(1, [], paths))
+        assert named(frame) == {
+            path: f"{container_id}@{UID}"
+            for path, container_id in zip(paths.values(), names.values(), strict=True)
+        }
+    finally:
+        for name in names:
+            (given / name).rmdir()
+        (given / "slurmstepd.scope").rmdir()
         given.rmdir()

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from services.metadata.cgroup_path import identify
 from services.metadata.directory import Directory
 from services.metadata.process_cgroup import container_of
-from services.metadata.vm_path import vm_id
 from tests.calculator.world import World
 
 from .test_cgroup_path import A, expand
@@ -19,6 +18,13 @@ CASES = [
     if line and not line.startswith("#")
 ]
 SCOPE = r"/machine.slice/machine-qemu\x2d1\x2dweb.scope"
+
+
+def vm_id(path):
+    """The machine of a path."""
+    return identify(path).vm_id
+
+
 HERE, THERE = (2, 10, 100), (3, 11, 100)
 
 

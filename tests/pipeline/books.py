@@ -10,7 +10,10 @@ ZONES = ("package", "core", "uncore", "dram", "other", "gpu", "platform")
 
 
 def check_books(series: list[Series]) -> None:
-    """Node = Σ containers + unattributed, and container = Σ processes + departed, to the microjoule."""
+    """Node = Σ containers + unattributed, container = Σ processes + departed, to the microjoule.
+
+    And system_processes = Σ units, where there are any.
+    """
     sums: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
     for one in series:
         level, _, rest = one.name.removeprefix("kepler_").partition("_")
@@ -23,6 +26,8 @@ def check_books(series: list[Series]) -> None:
             sums["unattributed", one.labels["zone"]] += one.value
         elif one.name == "wattline_container_departed_joules_total":
             sums["process", one.labels["zone"], one.labels["container_id"]] += one.value
+        elif one.name == "wattline_unit_joules_total":
+            sums["unit", one.labels["zone"]] += one.value
     zones = [key[1] for key in sums if key[0] == "node" and len(key) == 2]
     assert zones
     for zone in zones:
@@ -37,6 +42,7 @@ def check_books(series: list[Series]) -> None:
         if level == "container" and container:
             whole, parts = sums["container", zone, container[0]], sums["process", zone, container[0]]
             assert whole == parts, (zone, container)
+    _check_units(sums)
 
 
 def left_over_ratio(series: list[Series], zone: str) -> float:
@@ -50,3 +56,8 @@ def left_over_ratio(series: list[Series], zone: str) -> float:
         and one.labels["reason"] != "idle_policy"
     )
     return float(left / node)
+
+
+def _check_units(sums: dict[tuple[str, ...], Decimal]) -> None:
+    for zone in [key[1] for key in sums if key[0] == "unit"]:
+        assert sums["container", zone, "system_processes"] == sums["unit", zone], zone

@@ -276,6 +276,26 @@ METADATA_4 = {
     **METADATA_2,
     "containers": {"container_id": ["cd34"], "container_name": ["web-1"]},
 }
+# Units: a service, a pod's uid without a container, a path that tells nothing, and what only cgroup v1 knows.
+METADATA_5 = {
+    **METADATA_4,
+    "cgroups": {
+        "cgroup_id": u64(1, 1400, 1401, 1402, 1403),
+        "path": [
+            "/",
+            "/system.slice/cron.service",
+            "/kubepods/pod5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11/pause",
+            "/strange/x",
+            "/lxc.payload.web1/system.slice/nginx.service",
+        ],
+        "container_id": ["", "", "", "", "lxc-web1"],
+        "runtime": ["", "", "", "", "lxc"],
+        "pod_uid": ["", "", "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11", "", ""],
+        "unit": ["", "cron.service", "", "unmatched", ""],
+    },
+    "processes": {**METADATA_2["processes"], "unit": ["", "ssh.service", ""]},
+    "containers": {"container_id": ["cd34", "lxc-web1"], "container_name": ["web-1", "web1"]},
+}
 NO_METADATA = {
     "cgroups": {"cgroup_id": u64(), "path": [], "container_id": [], "runtime": [], "pod_uid": []},
     "processes": {"pid": u32(), "start_ticks": u64(), "kernel": u8(), "comm": []},
@@ -416,6 +436,25 @@ ENERGY_3 = {
     **ENERGY_2,
     "containers": {**ENERGY_2["containers"], "container_name": ["", "", "web-1", "web-1", "", ""]},
 }
+# Host processes by unit, and what ran in a pod outside of its known containers.
+ENERGY_4 = {
+    **ENERGY_2,
+    "containers": {
+        **ENERGY_2["containers"],
+        "container_id": [
+            "system_processes",
+            "system_processes",
+            "ab12",
+            "ab12",
+            "terminated",
+            "system_processes",
+        ],
+        "pod_uid": [*ENERGY_2["containers"]["pod_uid"][:5], "5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"],
+        "vm_id": ["", "", "", "machine-qemu-1-db", "", ""],
+        "container_name": ["", "", "web-1", "web-1", "", ""],
+        "unit": ["cron.service", "unmatched", "", "", "", ""],
+    },
+}
 NO_ENERGY = {
     "zones": {
         "zone": [],
@@ -547,6 +586,7 @@ VALID = {
     "metadata_full_3": METADATA_3,
     "metadata_full_4": METADATA_4,
     "metadata_full_5": changed(METADATA_4, **USEFUL),
+    "metadata_full_6": changed(METADATA_5, **USEFUL),
     "metadata_containers_empty": changed(METADATA_4, containers={"container_id": [], "container_name": []}),
     "metadata_optional_columns_left_out": changed(
         METADATA_3, cgroups={"vm_id": ...}, processes={"container_id": ..., "runtime": ..., "pod_uid": ...}
@@ -562,6 +602,9 @@ VALID = {
     "energy_full_4": changed(ENERGY_3, **USEFUL),
     "energy_full_5": changed(
         ENERGY_3, **USEFUL, zones={"is_listed": u8(1, 1, 0), "reading_interval_ns": u64(10**9, 10**9, 0)}
+    ),
+    "energy_full_6": changed(
+        ENERGY_4, **USEFUL, zones={"is_listed": u8(1, 1, 0), "reading_interval_ns": u64(10**9, 10**9, 0)}
     ),
     "energy_optional_columns_empty": changed(
         ENERGY_2,
@@ -684,6 +727,9 @@ INVALID: dict[str, Any] = {
     "invalid__gpu_use_is_a_list": changed(POWER_2, gpu_use=[]),
     "invalid__vm_ids_too_few": changed(METADATA_3, cgroups={"vm_id": [""]}),
     "invalid__vm_ids_of_processes_too_many": changed(METADATA_3, processes={"vm_id": [""] * 4}),
+    "invalid__units_too_few": changed(METADATA_5, cgroups={"unit": ["cron.service"]}),
+    "invalid__units_of_processes_too_many": changed(METADATA_5, processes={"unit": [""] * 4}),
+    "invalid__units_of_containers_too_few": changed(ENERGY_4, containers={"unit": ["cron.service"]}),
     "invalid__container_names_too_few": changed(METADATA_4, containers={"container_name": []}),
     "invalid__container_names_missing": changed(METADATA_4, containers={"container_name": ...}),
     "invalid__container_names_of_containers_too_few": changed(

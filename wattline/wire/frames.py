@@ -17,6 +17,9 @@ SCHEMA = 1
 PROCESS_KERNEL_THREAD = 1  # bits of ActivityProcesses.flags
 PROCESS_ENDED = 2
 CGROUP_DEPARTED = 1  # bit of ActivityCgroups.flags
+UNMATCHED_UNIT = (
+    "unmatched"  # the `unit` of cgroups whose path tells nothing; no unit's own name is without a dot
+)
 
 # A reader refuses a negative number wherever this type stands.
 Natural = Annotated[int, Meta(ge=0)]
@@ -273,13 +276,15 @@ class Power(Frame, kw_only=True, tag_field="topic", tag="power"):
 
 
 class MetadataCgroups(Table, kw_only=True):
-    """Who each cgroup is. Without a container, container_id, runtime and pod_uid are empty.
+    """Who each cgroup is. Without a container, container_id and runtime are empty.
 
-    `vm_id` names the virtual machine that runs in it. `cpu_request_m` is how much CPU its container was
-    promised, in thousandths of a CPU; 0 if nothing was.
+    `pod_uid` may be known without a container. `unit` is the service or scope of host processes that are in
+    no container, pod or machine, UNMATCHED_UNIT where the path tells nothing at all. `vm_id` names the
+    virtual machine that runs in it. `cpu_request_m` is how much CPU its container was promised, in
+    thousandths of a CPU; 0 if nothing was.
     """
 
-    optional = frozenset({"vm_id", "cpu_request_m"})
+    optional = frozenset({"vm_id", "cpu_request_m", "unit"})
 
     cgroup_id: U64
     path: list[str]
@@ -288,16 +293,17 @@ class MetadataCgroups(Table, kw_only=True):
     pod_uid: list[str]
     vm_id: list[str] = field(default_factory=list)
     cpu_request_m: U32 = field(default_factory=U32)
+    unit: list[str] = field(default_factory=list)
 
 
 class MetadataProcesses(Table, kw_only=True):
     """Who each process is; `kernel` is 1 for a kernel thread.
 
     container_id, runtime and pod_uid are its own container, known from itself where its cgroup tells none
-    (cgroup v1); `vm_id` likewise the virtual machine that it runs.
+    (cgroup v1); `vm_id` likewise the virtual machine that it runs, `unit` its service or scope.
     """
 
-    optional = frozenset({"container_id", "runtime", "pod_uid", "vm_id"})
+    optional = frozenset({"container_id", "runtime", "pod_uid", "vm_id", "unit"})
 
     pid: U32
     start_ticks: U64
@@ -307,10 +313,11 @@ class MetadataProcesses(Table, kw_only=True):
     runtime: list[str] = field(default_factory=list)
     pod_uid: list[str] = field(default_factory=list)
     vm_id: list[str] = field(default_factory=list)
+    unit: list[str] = field(default_factory=list)
 
 
 class MetadataContainers(Table, kw_only=True):
-    """What containers are called; only those are in it whose engine has told."""
+    """What containers are called: those whose engine has told, and those whose path does."""
 
     container_id: list[str]
     container_name: list[str]
@@ -402,9 +409,10 @@ class EnergyContainers(Table, kw_only=True):
     containers of a pod used is in a row whose container_id is "terminated"; that of ended pods and of
     containers without one in such a row without pod_uid. So a pod is the sum of its rows, a virtual machine
     that of its own, and the node that of all. `container_name` is what the container's engine calls it.
+    Host processes likewise have a row for each `unit` (as in metadata) and one for the rest.
     """
 
-    optional = frozenset({"vm_id", "container_name"})
+    optional = frozenset({"vm_id", "container_name", "unit"})
     column_lists = frozenset({"dynamic_uj", "idle_uj", "departed_dynamic_uj", "departed_idle_uj"})
 
     container_id: list[str]
@@ -418,6 +426,7 @@ class EnergyContainers(Table, kw_only=True):
     departed_idle_uj: list[U64]
     vm_id: list[str] = field(default_factory=list)
     container_name: list[str] = field(default_factory=list)
+    unit: list[str] = field(default_factory=list)
 
 
 class EnergyProcesses(Table, kw_only=True):

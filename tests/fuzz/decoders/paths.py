@@ -23,7 +23,12 @@ def _paths(name: str) -> list[bytes]:
     return [re.sub(r"\b[AB]\b", lambda found: IDS[found[0]], path).encode() for path in paths]
 
 
-PATHS = tuple(_paths("fixtures_cgroup_paths.txt") + _paths("fixtures_vm_paths.txt"))
+GOLDEN = [
+    line.partition(" => ")[0].encode()
+    for line in (FIXTURES / "golden_cgroup_paths.txt").read_text(encoding="utf-8").splitlines()
+    if line.startswith("/")
+]
+PATHS = tuple(_paths("fixtures_cgroup_paths.txt") + _paths("fixtures_vm_paths.txt") + GOLDEN)
 FILES = tuple(
     b"12:pids:%b\n4:cpu,cpuacct:%b\n1:name=systemd:%b\n0::%b\n" % (one, one, other, other)
     for one, other in zip(PATHS, reversed(PATHS), strict=True)
@@ -31,13 +36,18 @@ FILES = tuple(
 WORDS = (
     b"/", b":", b"//", b"\n", b"docker-", b".scope", b".slice", b"pod", b"-pod", b"libpod-", b"crio-", b"0::",
     b"cri-containerd-", b"machine-qemu-", rb"machine\x2dqemu\x2d", rb"\x2d", rb"\xff", b"qemu-1-",
-    b".libvirt-qemu",
-    b" (deleted)", "\u202e".encode(), "\u0661".encode(), b"\xff", IDS["A"].encode(), b"0123456789abcdef" * 3,
+    b".libvirt-qemu", b"lxc.payload.", b"/lxc/", b"job_1", b"slurmstepd.scope", b"nomad.slice", b"kata_",
+    b"garden", b"systemd-nspawn@", b"/qemu.slice", b".service", b"/user@1000.service", b"run-u1",
+    b"dbus-:1.2-", b" (deleted)", "\u202e".encode(), "\u0661".encode(), b"\xff", IDS["A"].encode(),
+    b"0123456789abcdef" * 3,
 )  # fmt: skip
 _PATH_MAX = 4096  # bytes with the NUL; include/uapi/linux/limits.h
 LONG = (
     b"/", b"a", b"/a", b"0", b"pod", b"-pod0123456789ab", b"machine-qemu-", b".libvirt-qemu", rb"\x2d", b":",
     b"/" + IDS["A"].encode(), b"qemu-1-", b"machine-qemu-1.scope", b"\n0::/",
+    b"lxc.payload.", b"/lxc", b"job_1/", b"nomad.slice/", b"/run-u1.service", b"r0", b"-1",
+    b"/user@1.service", b"8f1c2d3e-4a5b-4c6d-8e7f-0123456789ab.", b"systemd-nspawn@", b"/lxc.payload/x",
+    b".slice/",
 )  # fmt: skip
 
 
@@ -57,8 +67,11 @@ def check(data: Input) -> None:
 
 
 def _check(found: CgroupIdentity) -> None:
-    if not re.fullmatch("(?:[0-9a-f]{64})?", found.container_id):
+    is_named = found.container_id.startswith(f"{found.runtime}-") or "." in found.container_id
+    if not is_named and not re.fullmatch("(?:[0-9a-z-]{25,64})?", found.container_id):
         raise BrokenPromiseError(f"container id {found.container_id!r}")
+    if found.unit and (found.container_id or found.pod_uid or found.vm_id):
+        raise BrokenPromiseError(f"a unit of what is not the host's: {found}")
     if bool(found.container_id) != bool(found.runtime):
         raise BrokenPromiseError(f"a container without a runtime, or the other way round: {found}")
     if not re.fullmatch("(?:[0-9a-f-]{32,40})?", found.pod_uid):

@@ -86,6 +86,7 @@ class EbpfReader:
 
     def close(self) -> None:
         """Close the descriptors; what is pinned goes on."""
+        self._reconciler.close()
         self.program.close()
 
     def _rows_and_accounts(self) -> tuple[CgroupRows, Accounts]:

@@ -19,8 +19,8 @@ from services.probe.procfs.reading import (
 )
 from tests.fuzz.decoder import Decoder, Input
 from wattline.cgroup2 import find_mount
-from wattline.cli.running import bpf_devices, held_locks
-from wattline.mounts import mounts
+from wattline.cli.running import held_locks
+from wattline.mounts import mount_details, mounts
 
 from .files import damaged, made
 
@@ -77,7 +77,6 @@ def proc_texts(place: Path) -> Decoder:
         _either((ValueError,), parse_usage_ns, data.get("cpu.stat", b""))
         _either((ValueError,), parse_members, {1: data.get("cgroup.procs", b"")})
         assert nearest(parse_cgroup_path(cgroup), {b"/": 1, b"/a": 2}) in (1, 2)
-        _either((ValueError,), bpf_devices, data.get("proc/self/mountinfo", b"").decode("utf-8", "replace"))
         _either((ValueError,), held_locks, data.get("proc/locks", b"").decode("ascii", "replace"))
 
     return Decoder(make, check)
@@ -92,6 +91,8 @@ def _check_proc(procfs: Path) -> None:
     if (procfs / "self/mounts").is_file():
         list(mounts(procfs))
         find_mount(procfs)
+    if (procfs / "self/mountinfo").is_file():
+        list(mount_details(procfs))
 
 
 def _check_sysfs(sysfs: Path) -> None:

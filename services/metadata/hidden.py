@@ -9,7 +9,7 @@ _SHOWN = ("off", "0")
 
 
 def explanation(count: int, procfs: Path, options: Iterable[str], group_id: int) -> str:
-    """How many are hidden, what that costs, and the cure; `options`: those of the mounted proc file system."""
+    """How many are hidden, what that costs, and the cure; `options`: those of that mount."""
     named = dict(option.partition("=")[::2] for option in options)
     level = named.get("hidepid", _SHOWN[0])
     how = f" (mounted with hidepid={level})" if level not in _SHOWN else ""

@@ -102,7 +102,7 @@ def test_without_memory_for_tables_the_limit_is_named(run_directory, pin_path, m
         "Cannot allocate memory (ENOMEM)",
         "its memory cgroup has no room for the tables: raise the limit",
         "--probe.process-rows",
-        f"memory cgroup /{own_name()}, ",
+        f"memory cgroup /{Path(memory_limited[-1]).name}, ",
         f" of {_LIMIT_BYTES >> 20} MiB used",
     ):
         assert words in line

@@ -135,8 +135,8 @@ class EbpfReader:
                 refused.add(cpu)
                 refusal = Refusal(PERF_EVENT, f"counters of CPU {cpu}", error.errno or 0)
                 self._refusal = (
-                    f"{explanation(refusal, read_facts())}. Or start the probe again. Until then what runs on "
-                    f"CPU {cpu} has CPU time and no counts"
+                    f"{explanation(refusal, read_facts())}. Or start the probe again; until then what runs "
+                    f"on CPU {cpu} has CPU time and no counts"
                 )
         return refused
 

@@ -242,7 +242,10 @@ int on_task_newtask(struct tracepoint__task__task_newtask *args)
 
 int on_task_rename(struct tracepoint__task__task_rename *args)
 {
-    renamed(args->pid, args->newcomm);
+    char comm[COMM_BYTES]; /* a pointer into the context itself is refused */
+
+    __builtin_memcpy(comm, args->newcomm, COMM_BYTES);
+    renamed(args->pid, comm);
     return 0;
 }
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from services.probe.ebpf import bpf_syscall as bpf
 from services.probe.ebpf import cpus, layout, perf_events
+from services.probe.ebpf.compile import kernel_hooks
 from services.probe.ebpf.find_bcc import make_importable
-from services.probe.ebpf.mounts import TRACEFS, have_mounted
 from tests.probe.bpf_objects import run_statistics
 
 LOADS = {
@@ -70,18 +70,17 @@ def attach_probe(
 
     count = cpus.possible_count(Path("/sys"))
     wanted = layout.Program(32768, 8192, count, features, self_flush)
-    program = BPF(text=layout.source_text(), cflags=[*wanted.defines, "-DWITH_PAGE_FENTRY=0"])
+    kinds = kernel_hooks()
+    program = BPF(text=layout.source_text(), cflags=[*wanted.defines, *kinds.defines, "-DWITH_PAGE_FENTRY=0"])
     for cpu in range(count) if features.counters else ():
         tables = (program[name].map_fd for name in ("perf_events", "counters_opened"))
         perf_events.give_counters(*tables, features.counters, cpu, count)
     if hooks:
-        for name, tracepoint in layout.TRACEPOINTS.items():
+        for name, tracepoint in kinds.classic.items():
             program.load_func(name, BPF.TRACEPOINT)
             program.attach_tracepoint(tp=tracepoint.replace("/", ":"), fn_name=name)
-    raw = {**layout.RAW_TRACEPOINTS, **layout.OPTIONAL_RAW_TRACEPOINTS}
-    for name, tracepoint in raw.items():
-        exists = any((TRACEFS / "events").glob(f"*/{tracepoint}"))
-        if exists and (hooks or name == HANDLER):
+    for name, tracepoint in kinds.raw.items():
+        if hooks or name == HANDLER:
             program.load_func(name, BPF.RAW_TRACEPOINT)
             program.attach_raw_tracepoint(tp=tracepoint, fn_name=name)
     return program, program.funcs[HANDLER.encode()].fd
@@ -134,7 +133,6 @@ def throughput(rounds: int) -> None:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    have_mounted("tracefs", TRACEFS)
     os.environ["BCC_KERNEL_SOURCE"] = str(layout.KERNEL_HEADERS)
     stats = bpf._bpf(ENABLE_STATS, EnableStats(type=0))  # noqa: SLF001
     costs: dict[tuple[str, str], list[float]] = {}

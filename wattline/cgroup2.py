@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .mounts import mounts
+from .mounts import MountWatch, mounts
 
 ROOT_ID = 1  # of the hierarchy's root; cgroup_init_early and kernfs number it first, on every kernel
 
@@ -23,6 +23,40 @@ def whole_mount(procfs: Path) -> Path | None:
     """A mount that shows the whole hierarchy, if there is one."""
     mount = find_mount(procfs)
     return mount if mount is not None and is_whole(mount) else None
+
+
+class WatchedMount:
+    """The mount of the cgroup2 hierarchy, looked for again only when something was mounted or unmounted."""
+
+    def __init__(self, procfs: Path, given: Path | None = None) -> None:
+        """`given`: where it is to be, whatever is mounted."""
+        self._procfs = procfs
+        self._given = given
+        self._watch = MountWatch(procfs)
+        self._place: Path | None = None
+        self._is_whole = False
+
+    def update(self) -> bool:
+        """Look again if mounts have changed; True if they have."""
+        if not self._watch.has_changed():
+            return False
+        self._place = self._given if self._given is not None else find_mount(self._procfs)
+        self._is_whole = self._place is not None and is_whole(self._place)
+        return True
+
+    @property
+    def place(self) -> Path | None:
+        """Where it is, as of the last update."""
+        return self._place
+
+    @property
+    def whole(self) -> Path | None:
+        """The same if it shows the whole hierarchy."""
+        return self._place if self._is_whole else None
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watch.close()
 
 
 def is_whole(mount: Path) -> bool:

@@ -7,6 +7,7 @@ Source: time_namespaces(7).
 from collections.abc import Mapping
 from pathlib import Path
 
+from .decimal import decimal
 from .errors import Fatal
 
 _OFFSETS = Path("/proc/self/timens_offsets")
@@ -18,7 +19,8 @@ def offsets_ns(text: str) -> dict[str, int]:
     found = {}
     for line in text.splitlines():
         clock, seconds, nanoseconds = line.split()
-        found[clock] = int(seconds) * _NS_PER_S + int(nanoseconds)
+        sign = -1 if seconds.startswith("-") else 1
+        found[clock] = sign * decimal(seconds.removeprefix("-")) * _NS_PER_S + decimal(nanoseconds)
     return found
 
 

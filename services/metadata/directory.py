@@ -55,6 +55,7 @@ class _Process:
     kernel: bool = False
     seen_ns: int = 0
     asked: bool = False  # under its present name
+    hidden: bool = False  # it was asked, and /proc did not show it to us
     identity: CgroupIdentity | None = None  # what it said then
 
 
@@ -196,7 +197,7 @@ class Directory:
             rows.cgroup_id, rows.pid, rows.start_ticks, rows.flags, strict=True
         ):
             process, cgroup = self._processes[pid, start_ticks], self._cgroups.get(cgroup_id)
-            if process.asked or flags & (PROCESS_KERNEL_THREAD | PROCESS_ENDED):
+            if process.asked or process.hidden or flags & (PROCESS_KERNEL_THREAD | PROCESS_ENDED):
                 continue
             if not (cgroup and cgroup.path) or (uses_cgroup1 and not cgroup.identity.container_id):
                 found[pid, start_ticks] = process.identity is not None
@@ -205,9 +206,25 @@ class Directory:
     def answer(self, key: ProcessKey, identity: CgroupIdentity | None) -> None:
         """What a process said of its container; None: it was gone, and what is known stays."""
         process = self._processes[key]
-        process.asked = True
+        process.asked, process.hidden = True, False
         process.identity = identity or process.identity or _NOTHING
         self._process_told_name |= bool(process.identity.container_name)
+
+    def hide(self, key: ProcessKey) -> None:
+        """Note that a process lives and can't be asked; it isn't asked again before `reveal`."""
+        self._processes[key].hidden = True
+
+    def hidden(self, activity: Activity) -> list[ProcessKey]:
+        """Living processes of a frame that could not be asked, each once."""
+        rows = activity.processes
+        keys = zip(rows.pid, rows.start_ticks, rows.flags, strict=True)
+        living = {(pid, start): None for pid, start, flags in keys if not flags & PROCESS_ENDED}
+        return [key for key in living if self._processes[key].hidden]
+
+    def reveal(self) -> None:
+        """Have every hidden process asked again."""
+        for process in self._processes.values():
+            process.hidden = False
 
     def cgroups(self) -> MetadataCgroups:
         """As the metadata frame has them, by id."""

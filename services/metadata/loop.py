@@ -4,18 +4,19 @@
 import time
 from pathlib import Path
 
-from wattline.cgroup2 import find_mount, is_whole, walk
+from wattline.cgroup2 import WatchedMount, walk
 from wattline.errors import Retry
 from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 
 from . import cgroup_owner, procfs
-from .cgroup_path import CgroupIdentity, Delegation, identify, identify_owned, user_delegation
+from .cgroup_path import Delegation, user_delegation
 from .container_names import ContainerNames
 from .directory import UNMATCHED_MAX, Directory
 from .docker import BadAnswerError, DockerSocket
 from .places import compiled
-from .process_cgroup import cgroup2_tells, container_of, uses_cgroup1
+from .process_cgroup import uses_cgroup1
+from .processes import BY_PROCESS, Processes
 from .settings import MetadataSettings
 
 _SOURCE = "cgroup2"
@@ -23,12 +24,7 @@ _NAMES_SOURCE = "docker"
 # Of the last three the path doesn't show which runtime it is: it may be Docker.
 _NAMED_RUNTIMES = ("docker", "kubernetes", "ecs", "oci")
 _NAMING_S = 0.5  # how long an answer may be held up by them; energy waits for it (--metadata-grace-s)
-# Processes asked for their cgroups per frame; the others wait for the next. One takes some 30 µs.
-_ASKED_MAX = 2000
-_BY_PROCESS = (
-    "containers are found by their processes, in /proc/PID/cgroup: a process that lived shorter than a tick "
-    "counts as system_processes, as does the time of processes no longer listed (docs/install.md)"
-)
+_LOOK_AGAIN_NS = 60 * 1_000_000_000
 _PATH_SHOWN_MAX = 300
 _UNMATCHED = (
     "this cgroup is no known container, machine or unit; it counts as system_processes. If it is a "
@@ -42,26 +38,28 @@ class MetadataStage:
     def __init__(self, settings: MetadataSettings, runtime: Runtime) -> None:
         self._settings = settings
         self._runtime = runtime
-        self._places = compiled(settings.added_places())
-        self._directory = Directory(self._delegation, self._places)
-        self._whole_mount: Path | None = None
+        places = compiled(settings.added_places())
+        self._directory = Directory(self._delegation, places)
+        self._processes = Processes(self._directory, places, settings.path_procfs, runtime.log)
+        given = Path(settings.path_cgroup) if settings.path_cgroup else None
+        self._mount = WatchedMount(settings.path_procfs, given)
+        self._uses_cgroup1 = False
+        self._looked_ns: int | None = None
         self._names = ContainerNames()
         self._docker = DockerSocket(settings.docker_socket) if settings.docker_socket else None
         self._name_containers(time.monotonic_ns(), say_hello=True)
         self._covers = (0, 0)
         self._published_ns = 0
-        self._said_by_process = False
 
     def on_frame(self, frame: AnyFrame) -> None:
         """Learn who is new in this activity, and say who everybody is."""
         if not isinstance(frame, Activity):
             return
-        mount = self._mount()
-        self._whole_mount = mount if mount is not None and is_whole(mount) else None
+        self._look_at_mounts(frame.mono_ns)
         self._directory.see(frame)
         self._look_for_cgroups(frame)
         source = self._source()
-        self._ask_processes(frame)
+        self._processes.ask(frame, uses_cgroup1=self._uses_cgroup1)
         self._say_unmatched(frame)
         self._name_containers(frame.mono_ns)
         self._covers = (frame.epoch, frame.mono_ns)
@@ -71,32 +69,30 @@ class MetadataStage:
     def on_tick(self, now_ns: int) -> None:
         """A sign of life when there is no activity."""
         if now_ns - self._published_ns >= self._runtime.interval_ns:
+            self._look_at_mounts(now_ns)
             self._publish(self._source())
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Stop watching the mounts."""
+        self._mount.close()
+
+    def _look_at_mounts(self, now_mono_ns: int) -> None:
+        """Look again for what changes with mounts: when they change here, and once a minute.
+
+        The second is for cgroup v1, which is in use wherever on the machine it is mounted.
+        """
+        is_due = self._looked_ns is None or not 0 <= now_mono_ns - self._looked_ns < _LOOK_AGAIN_NS
+        if self._mount.update() or is_due:
+            self._uses_cgroup1 = uses_cgroup1(procfs.own_cgroups(self._settings.path_procfs))
+            self._looked_ns = now_mono_ns
 
     def _look_for_cgroups(self, activity: Activity) -> None:
         """Walk the tree for those whose path activity doesn't tell."""
         wanted = self._directory.unknown(activity)
         if wanted:
-            mount = self._mount()
+            mount = self._mount.place
             paths = dict(walk(mount)) if mount is not None else {}
             self._directory.learn(wanted, paths, activity.mono_ns)
-
-    def _ask_processes(self, activity: Activity) -> None:
-        """Read once of each new process what cgroup v1 says of it, where cgroup2 tells no container."""
-        path = self._settings.path_procfs
-        with_cgroup1 = uses_cgroup1(procfs.own_cgroups(path))
-        for key in self._directory.unasked(activity, uses_cgroup1=with_cgroup1)[:_ASKED_MAX]:
-            text = procfs.cgroups_of(path, *key)
-            if text is None:
-                self._directory.answer(key, None)
-                continue
-            identity = container_of(text, self._of_cgroup1)
-            self._directory.answer(key, identity)
-            if identity.container_id and not cgroup2_tells(text, self._identify):
-                self._say_by_process("containers_by_process", _BY_PROCESS)
 
     def _say_unmatched(self, activity: Activity) -> None:
         for path in self._directory.newly_unmatched(activity):
@@ -130,33 +126,23 @@ class MetadataStage:
             self._runtime.count("docker_unreachable", error)
 
     def _delegation(self, path: str) -> Delegation | None:
-        found = cgroup_owner.delegation(self._whole_mount, path) if self._whole_mount is not None else None
+        mount = self._mount.whole
+        found = cgroup_owner.delegation(mount, path) if mount is not None else None
         return found or user_delegation(path)
 
-    def _mount(self) -> Path | None:
-        if self._settings.path_cgroup:
-            return Path(self._settings.path_cgroup)
-        return find_mount(self._settings.path_procfs)
-
     def _source(self) -> SourceState:
-        mount = self._mount()
+        mount = self._mount.place
         # Where only the kernel's own word reaches us, it does.
         if self._directory.tells_cgroups_apart() or (mount is not None and mount.is_dir()):
             return SourceState(name=_SOURCE, up=True)
-        reason = f"no cgroup2 hierarchy is mounted: {_BY_PROCESS}"
-        self._say_by_process("no_cgroup2", reason)
+        reason = f"no cgroup2 hierarchy is mounted: {BY_PROCESS}"
+        self._processes.say_once("no_cgroup2", reason)
         return SourceState(name=_SOURCE, up=False, reason=reason)
 
     def _names_source(self) -> list[SourceState]:
         trouble = self._names.trouble
         state = SourceState(name=_NAMES_SOURCE, up=not trouble, reason=trouble)
         return [state] if self._docker is not None else []
-
-    def _say_by_process(self, event: str, cause: str) -> None:
-        """How this host is, rather than what goes wrong: one line is enough."""
-        if not self._said_by_process:
-            self._said_by_process = True
-            self._runtime.log.warning(event, cause=cause)
 
     def _publish(self, source: SourceState) -> None:
         self._published_ns = time.monotonic_ns()
@@ -169,12 +155,5 @@ class MetadataStage:
             cgroups=self._directory.cgroups(),
             processes=self._directory.processes(),
             containers=self._names.table(self._directory.container_names()),
-            sources=[source, *self._names_source()],
+            sources=[source, *self._processes.source(), *self._names_source()],
         )
-
-    def _identify(self, path: str) -> CgroupIdentity:
-        return identify(path, self._places)
-
-    def _of_cgroup1(self, path: str) -> CgroupIdentity:
-        """Owners of v1's directories are not looked up: only what systemd gave to a user is told apart."""
-        return identify_owned(path, user_delegation(path), self._places)

@@ -1,9 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What /proc says of single processes: reading it, and nothing else."""
 
+import enum
+import os
 from pathlib import Path
 
+from wattline.decimal import decimal
+from wattline.mounts import mount_details
+
 _START_FIELD = 22 - 3  # of /proc/PID/stat (man 5 proc), counted from the one after the name
+
+
+class Unread(enum.Enum):
+    """Reason why a process has no answer."""
+
+    GONE = enum.auto()  # it has ended, its pid is another's by now, or what is there is no process
+    HIDDEN = enum.auto()  # it lives, but /proc does not show it to us (man 5 proc, hidepid)
 
 
 def own_cgroups(procfs: Path) -> str:
@@ -14,20 +26,49 @@ def own_cgroups(procfs: Path) -> str:
         return ""
 
 
-def cgroups_of(procfs: Path, pid: int, start_ticks: int) -> str | None:
-    """/proc/PID/cgroup of a process; None if it is gone, hidden, unreadable, or its pid is another's by now.
+def cgroups_of(procfs: Path, pid: int, start_ticks: int) -> str | Unread:
+    """/proc/PID/cgroup of a process, or why it can't be had.
 
     The start is read afterwards, so that both are of one process. ±1 tick is the same.
     """
     try:
         text = _read(procfs / str(pid) / "cgroup")
         stat = _read(procfs / str(pid) / "stat")
-        started = int(stat.rpartition(")")[2].split()[_START_FIELD])
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None
+        started = decimal(stat.rpartition(")")[2].split()[_START_FIELD])
+    except ProcessLookupError:
+        return Unread.GONE
+    except PermissionError:  # hidepid=noaccess
+        return Unread.HIDDEN
+    except FileNotFoundError:  # hidepid=invisible says the same of a process that lives
+        return Unread.HIDDEN if _is_alive(procfs, pid) else Unread.GONE
     except (ValueError, IndexError):  # no stat of a process: never take that for this one's
-        return None
-    return text if abs(started - start_ticks) <= 1 else None
+        return Unread.GONE
+    return text if abs(started - start_ticks) <= 1 else Unread.GONE
+
+
+def mount_options(procfs: Path) -> tuple[str, ...]:
+    """Options of the proc file system mounted at a path; empty if it is not in the list of mounts."""
+    try:
+        found = [mount.options for mount in mount_details() if mount.place == procfs]
+    except OSError:
+        return ()
+    return found[-1] if found else ()  # the last mount on a place covers those before it
+
+
+def _is_alive(procfs: Path, pid: int) -> bool:
+    """True if there is such a process. hidepid does not hide it from kill(2).
+
+    False as well where /proc is of another pid namespace, in which kill(2) would ask for somebody else.
+    """
+    try:
+        if str((procfs / "self").readlink()) != str(os.getpid()):
+            return False
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):  # a frame may name a pid that no kernel has
+        return False
+    return True
 
 
 def _read(path: Path) -> str:

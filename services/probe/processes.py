@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wattline.decimal import decimal
+
 _PF_KTHREAD = 0x0020_0000  # include/linux/sched.h, Linux 6.1
 # Places of fields in /proc/PID/stat after the ")" that ends comm; man 5 proc numbers them from 1.
 _FLAGS, _UTIME, _STIME, _STARTTIME = 9 - 3, 14 - 3, 15 - 3, 22 - 3
@@ -37,13 +39,13 @@ def parse_stat(pid: int, stat: bytes) -> RunningProcess:
     fields = tail.split(None, _STARTTIME + 1)
     if not closed or not opened or len(fields) <= _STARTTIME:
         raise ValueError(f"/proc/{pid}/stat: expected {_STARTTIME + 3} fields, got {stat[:200]!r}")
-    kernel = bool(int(fields[_FLAGS]) & _PF_KTHREAD)
+    kernel = bool(decimal(fields[_FLAGS]) & _PF_KTHREAD)
     return RunningProcess(
         pid=pid,
-        start_ticks=int(fields[_STARTTIME]),
+        start_ticks=decimal(fields[_STARTTIME]),
         kernel=kernel,
         comm=_kernel_comm(comm) if kernel else comm,
-        cpu_ticks=int(fields[_UTIME]) + int(fields[_STIME]),
+        cpu_ticks=decimal(fields[_UTIME]) + decimal(fields[_STIME]),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wattline.cli import running
-from wattline.cli.running import FileId, bpf_devices, find, held_locks, instance_in, pin_directory_of
+from wattline.cli.running import FileId, find, held_locks, instance_in, pin_directory_of
 from wattline.pipeline import SERVICES
 from wattline.wire.rundir import Lock
 
@@ -66,17 +66,6 @@ def test_only_held_exclusive_flocks_count():
     assert (
         held_locks("1: FLOCK\n2: FLOCK  ADVISORY  WRITE 11\n3: FLOCK  ADVISORY  WRITE x 00:1b 0 EOF\n") == {}
     )
-
-
-def test_bpf_file_systems_are_known_by_their_mounts():
-    """By type, whatever optional fields stand before it."""
-    text = (
-        "36 23 0:32 / /sys/fs/bpf rw - bpf bpf rw,mode=700\n"
-        "37 23 0:33 / /sys/fs/pstore rw shared:7 - pstore bpf rw\n"
-        "38 23 0:34 / /mnt/b rw shared:8 master:1 - bpf none rw\n"
-    )
-    assert bpf_devices(text) == {(0, 32), (0, 34)}
-    assert bpf_devices("36 - bpf\n36 23 x:1 / /b rw - bpf bpf rw\n") == set()
 
 
 def test_up_and_its_services_are_found(held):

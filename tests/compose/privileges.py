@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from wattline.mounts import mount_details
 from wattline.pipeline import SERVICES
 
 PAGE = Path(__file__).parents[2] / "docs/compose.md"
@@ -67,16 +68,15 @@ def committed() -> str:
 def _mounts(pid: int) -> list[tuple[str, bool]]:
     """(where, whether it may be written to) beside Docker's usual ones; of nested ones the outer."""
     found: dict[str, bool] = {}
-    for line in _read(pid, "mountinfo").splitlines():
-        words = line.split()
-        place, options = words[4], words[5].split(",")
-        if place.startswith("/sys/fs/cgroup") and (words[3] != "/" or " - cgroup2 " not in line):
+    for mount in mount_details(process=str(pid)):
+        place = str(mount.place)
+        if place.startswith("/sys/fs/cgroup") and (mount.root != "/" or mount.kind != "cgroup2"):
             continue  # Docker's own view of the container's cgroup
         inside = any(place.startswith(f"{other}/") for other in found)
-        if (place == "/" and "rw" in options) or not (
+        if (place == "/" and "rw" in mount.flags) or not (
             _USUAL.fullmatch(place) or inside or place == _TEST_ONLY
         ):
-            found[place] = "rw" in options
+            found[place] = "rw" in mount.flags
     return sorted(found.items())
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from services.metadata import loop
+from services.metadata import loop, processes
 from wattline.wire.frames import PROCESS_ENDED, PROCESS_KERNEL_THREAD
 
 from .machine import ROOT, FakeProc, Stage, activity, own_containers
@@ -91,8 +91,8 @@ def test_each_process_is_asked_once(proc, monkeypatch):
     """What it said holds for as long as it is remembered, though its files are gone."""
     proc.start(20, 500, f"/docker/{A}")
     asked = []
-    read = loop.procfs.cgroups_of
-    monkeypatch.setattr(loop.procfs, "cgroups_of", lambda *key: asked.append(key[1]) or read(*key))
+    read = processes.procfs.cgroups_of
+    monkeypatch.setattr(processes.procfs, "cgroups_of", lambda *key: asked.append(key[1]) or read(*key))
     stage = Stage(proc.path)
     rows = [(ROOT, 20, 500, 0, "sh"), (ROOT, 30, 500, 0, "gone")]
     for tick in range(1, 4):
@@ -132,7 +132,7 @@ def test_a_pids_next_owner_is_asked_itself(proc):
 
 def test_a_frame_asks_a_bounded_number(proc, monkeypatch):
     """The others are asked at the next frame; those who only change their names wait for the new ones."""
-    monkeypatch.setattr(loop, "_ASKED_MAX", 3)
+    monkeypatch.setattr(processes, "_ASKED_MAX", 3)
     for pid in range(20, 26):
         proc.start(pid, 500, f"/docker/{A}")
     stage = Stage(proc.path)
@@ -173,7 +173,8 @@ def test_without_any_cgroup2_containers_are_still_told(tmp_path):
     for paths in ({}, {ROOT: "/"}):
         frame = stage.take(activity(1 + len(paths), [(ROOT, 20, 500, 0, "sh")], paths))
         assert own_containers(frame) == {20: A}
-        (source,) = frame.sources
+        source, readable = frame.sources
+        assert (readable.name, readable.up) == ("processes", True)
         assert not source.up
         assert "no cgroup2 hierarchy is mounted: containers are found by their processes" in source.reason
     assert len(stage.said("no_cgroup2") + stage.said("containers_by_process")) == 1

@@ -112,7 +112,7 @@ def tree(tmp_path):
 @pytest.fixture
 def stage(tree, tmp_path, monkeypatch):
     proc = FakeProc(tmp_path / "proc", cgroup1=False, mount=tree)
-    monkeypatch.setattr("services.metadata.loop.is_whole", lambda _mount: True)
+    monkeypatch.setattr("wattline.cgroup2.is_whole", lambda _mount: True)
     return Stage(proc.path, str(tree))
 
 

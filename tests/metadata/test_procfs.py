@@ -31,7 +31,7 @@ def test_a_process_is_read(process):
 
 def test_another_process_with_its_pid_is_not_it(process):
     """A pid alone is no identity."""
-    assert procfs.cgroups_of(PROC, process.pid, start_ticks(process.pid) - 2) is None
+    assert procfs.cgroups_of(PROC, process.pid, start_ticks(process.pid) - 2) is procfs.Unread.GONE
 
 
 def test_a_process_that_is_gone_is_not_named(process):
@@ -39,14 +39,14 @@ def test_a_process_that_is_gone_is_not_named(process):
     start = start_ticks(process.pid)
     process.kill()
     process.wait()
-    assert procfs.cgroups_of(PROC, process.pid, start) is None
+    assert procfs.cgroups_of(PROC, process.pid, start) is procfs.Unread.GONE
 
 
 def test_a_process_that_goes_while_it_is_read_is_not_named(tmp_path):
     """Its cgroup was still there and its start is not."""
     (tmp_path / "7").mkdir()
     (tmp_path / "7/cgroup").write_text("1:cpu:/\n", encoding="ascii")
-    assert procfs.cgroups_of(tmp_path, 7, 100) is None
+    assert procfs.cgroups_of(tmp_path, 7, 100) is procfs.Unread.GONE
 
 
 def test_a_name_that_is_no_text_is_read(tmp_path):
@@ -69,4 +69,4 @@ def test_what_is_no_stat_names_no_process(tmp_path, stat):
     (tmp_path / "7").mkdir()
     (tmp_path / "7/cgroup").write_text("1:cpu:/\n", encoding="ascii")
     (tmp_path / "7/stat").write_bytes(stat)
-    assert procfs.cgroups_of(tmp_path, 7, 100) is None
+    assert procfs.cgroups_of(tmp_path, 7, 100) is procfs.Unread.GONE

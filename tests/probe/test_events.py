@@ -129,19 +129,19 @@ def test_each_vector_goes_to_its_own_column(reader, cgroup):
 
 NO_TRACEPOINT = """
 import sys
-from services.probe.ebpf import layout, load
+from services.probe.ebpf import compile, layout, load
 layout.OPTIONAL_RAW_TRACEPOINTS["on_page_read"] = "no_such_tracepoint"
 if sys.argv.pop(1) == "allowed":
     # As where the kernel lets BCC attach the function by itself: here a tracepoint's link stands in for it.
-    compile_it = load.Loader._compile
+    compile_it = compile.Compiled._compile
     def compile_and_attach(self):
         program = compile_it(self)
-        program.load_func("on_page_read", self._types["raw"])
+        program.load_func("on_page_read", self._bpf.RAW_TRACEPOINT)
         program.attach_raw_tracepoint(tp=b"mm_filemap_get_pages", fn_name=b"on_page_read")
         link = program.raw_tracepoint_fds[b"mm_filemap_get_pages"]
         program.kfunc_entry_fds[b"on_page_read"] = link
         return program
-    load.Loader._compile = compile_and_attach
+    compile.Compiled._compile = compile_and_attach
 sys.exit(load.main())
 """
 

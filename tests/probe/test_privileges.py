@@ -168,27 +168,33 @@ def test_ebpf_that_is_insisted_on_is_not_replaced(run_directory, pin_path):
     assert "CAP_BPF" in output
 
 
-@pytest.mark.parametrize(
-    ("lost", "told"),
-    [
-        ("/sys/kernel/tracing", "mount -t tracefs tracefs /sys/kernel/tracing"),
-        ("/sys/fs/bpf", "mount -t bpf bpf /sys/fs/bpf"),
-    ],
-)
-def test_a_file_system_that_is_not_mounted_is_named(run_directory, lost, told):
+def without(mount_point: Path) -> tuple[str, ...]:
+    """A command that hides a mount from what it runs."""
+    script = 'while umount "$0" 2>/dev/null; do :; done; exec "$@"'
+    return ("unshare", "-m", "sh", "-c", script, str(mount_point))
+
+
+def test_tracefs_is_not_needed(run_directory, pin_path):
+    """Raw tracepoints are attached by bpf(2) alone: as in a container without the file system."""
+    have_mounted("tracefs", TRACEFS)
+    probe = start(run_directory, pin_path, "--probe.backend", "ebpf", prefix=(*without(TRACEFS), *ONLY_TWO))
+    frame = frame_after(run_directory, time.monotonic_ns())
+    stop(probe)
+    assert frame.source == "ebpf"
+
+
+def test_a_file_system_that_is_not_mounted_is_named(run_directory):
     """As in a container, where it may not mount it itself: one warning with the command that cures it."""
     have_mounted("bpf", BPFFS)
-    have_mounted("tracefs", TRACEFS)
-    view = ("unshare", "-m", "sh", "-c", 'while umount "$0" 2>/dev/null; do :; done; exec "$@"', lost)
     # In the BPF file system's root, where the default is.
     pins = BPFFS / own_name()
-    probe = start(run_directory, pins, prefix=(*view, *ONLY_TWO))
+    probe = start(run_directory, pins, prefix=(*without(BPFFS), *ONLY_TWO))
     frame = frame_after(run_directory, time.monotonic_ns())
     output = stop(probe)
     assert not pins.exists()
     (warning,) = (line for line in output.splitlines() if "WARNING" in line)
     assert "no_ebpf" in warning
-    assert told in warning
+    assert "mount -t bpf bpf /sys/fs/bpf" in warning
     assert frame.source == "procfs"
 
 

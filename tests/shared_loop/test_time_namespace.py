@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services in a time namespace whose clocks are not the kernel's."""
 
+import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -48,3 +50,31 @@ def test_frames_can_be_the_clock_in_a_time_namespace(start):
     command = [_UNSHARE, "--time", "--monotonic", "1000", sys.executable, tiny_stage.__file__]
     service = start("--clock", "frames", command=command)
     service.logged(" started ")
+
+
+@pytest.mark.parametrize("command", ["up", "tap", "record", "health", "selftest"])
+@pytest.mark.parametrize("clock", ["monotonic", "boottime"])
+def test_commands_that_go_by_the_clock_are_refused(tmp_path, command, clock):
+    """They end with 78 and the reason, and make nothing; their help can be read all the same."""
+    run = tmp_path / "run"
+    arguments = {"record": [str(tmp_path / "recording")], "health": ["probe"]}.get(command, [])
+    unshare = [_UNSHARE, "--time", f"--{clock}", "100000", "--fork", sys.executable, "-m", "wattline.cli"]
+
+    def outcome(*flags: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*unshare, command, *arguments, *flags],
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=30,
+            env={**os.environ, "WATTLINE_RUN": str(run)},
+        )
+
+    refused = outcome()
+    assert refused.returncode == 78, refused
+    assert f"wattline {command}: this process is in a time namespace" in refused.stderr
+    assert f"{clock} +100000 s" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+    help_text = outcome("--help")
+    assert help_text.returncode == 0
+    assert "time namespace" not in help_text.stderr

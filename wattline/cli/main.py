@@ -10,6 +10,7 @@ from wattline import __version__, isolated
 from wattline.errors import Fatal
 from wattline.pipeline import PIPELINE, SERVICES
 from wattline.standard_streams import have_standard_streams
+from wattline.time_namespace import require_kernels_clocks
 
 COMMANDS = {
     "up": "run all five services and keep them running",
@@ -20,6 +21,8 @@ COMMANDS = {
     "health": "tell whether a service works, by whether its content advances",
     "selftest": "measure a simulated machine whose truth is known, and say how far off it is",
 }
+# Commands that compare this process's clock with the times of frames.
+_BY_THE_CLOCK = frozenset({"up", "tap", "record", "health", "selftest"})
 _INTERRUPTED = 130  # as shells have it: 128 and SIGINT
 
 
@@ -60,6 +63,8 @@ def _run(command: str, arguments: list[str]) -> int:
     if command in SERVICES:
         service = isolated.command(f"services.{command}", *arguments)
         os.execv(service[0], service)
+    if command in _BY_THE_CLOCK and not {"-h", "--help"} & set(arguments):
+        require_kernels_clocks()
     if command in COMMANDS:
         code = int(importlib.import_module(f"wattline.cli.{command}").main(arguments))
         sys.stdout.flush()  # here, where a full disk can be told

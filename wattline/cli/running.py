@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wattline.errors import Fatal, Retry
+from wattline.mounts import mount_details
 from wattline.opened import OTHERS_WRITE
 from wattline.pipeline import SERVICES
 from wattline.wire.rundir import DIRECTORY_MODE, ServiceDirectory
@@ -27,8 +28,9 @@ UP = "up"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 looked at only
 _LOCK = "lock"
 # "1: FLOCK ADVISORY WRITE pid major:minor:inode start end"; a waiting request has an arrow before its kind.
-_FLOCK = re.compile(r"\S+\s+FLOCK\s+\S+\s+WRITE\s+(\d+)\s+([0-9a-f]+):([0-9a-f]+):(\d+)\s", re.ASCII)
-_BPF_MOUNT = re.compile(r"\d+ \d+ (\d+):(\d+) .* - bpf ", re.ASCII)
+_FLOCK = re.compile(
+    r"\S+\s+FLOCK\s+\S+\s+WRITE\s+(\d{1,20})\s+([0-9a-f]{1,16}):([0-9a-f]{1,16}):(\d{1,20})\s", re.ASCII
+)
 
 
 class FileId(NamedTuple):
@@ -121,23 +123,13 @@ def pin_directory_of(pid: int) -> Path | None:
         paths = list(_locked_paths(pid, held))
     except (FileNotFoundError, ProcessLookupError):
         return None
-    bpf = bpf_devices((PROC / "self/mountinfo").read_text(encoding="utf-8", errors="replace"))
+    bpf = {mount.device for mount in mount_details(PROC) if mount.kind == "bpf"}
     for path in paths:
         info = path.lstat()
         is_private = info.st_uid == os.geteuid() and not info.st_mode & OTHERS_WRITE
         if stat.S_ISDIR(info.st_mode) and is_private and FileId.of(info)[:2] in bpf:
             return path
     return None
-
-
-def bpf_devices(mountinfo: str) -> set[tuple[int, int]]:
-    """(major, minor) of each mounted BPF file system. Pure. Source: man 5 proc_pid_mountinfo."""
-    devices = set()
-    for line in mountinfo.split("\n"):  # a path may hold what else Python takes for the end of a line
-        match = _BPF_MOUNT.match(line)
-        if match is not None:
-            devices.add((int(match[1]), int(match[2])))
-    return devices
 
 
 def _locks() -> Locks:

@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from wattline.mounts import unescaped
+from wattline.decimal import decimal
+from wattline.mounts import mount_details
 
 from .awake import Awake
 
@@ -76,12 +77,9 @@ class TaskAccount:
 
 def cpuacct_usage(procfs: Path) -> Path | None:
     """The file of the whole machine, if cgroup v1's cpuacct hierarchy is mounted from its root."""
-    for line in (procfs / "self" / "mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-        mount, _, kind = line.partition(" - ")
-        root, where = mount.split()[3:5]
-        file_system, *_source, options = kind.split()
-        if file_system == "cgroup" and "cpuacct" in options.split(",") and root == "/":
-            usage = Path(unescaped(where)) / "cpuacct.usage_percpu"
+    for mount in mount_details(procfs):
+        if mount.kind == "cgroup" and "cpuacct" in mount.options and mount.root == "/":
+            usage = mount.place / "cpuacct.usage_percpu"
             if usage.exists():
                 return usage
     return None
@@ -89,7 +87,7 @@ def cpuacct_usage(procfs: Path) -> Path | None:
 
 def parse_usage_percpu(text: str) -> dict[int, int]:
     """Ns by CPU: one number for each possible CPU, in order."""
-    return {cpu: int(ns) for cpu, ns in enumerate(text.split())}
+    return {cpu: decimal(ns) for cpu, ns in enumerate(text.split())}
 
 
 def parse_stat(text: str) -> dict[int, int]:
@@ -108,9 +106,9 @@ def _busy_and_idle(text: str) -> dict[int, tuple[int, int]]:
     for line in text.splitlines():
         name, *words = line.split()
         if name.startswith("cpu") and name != "cpu":
-            user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[:8])
+            user, nice, system, idle, iowait, irq, softirq, steal = map(decimal, words[:8])
             busy = user + nice + system + irq + softirq + steal
-            found[int(name.removeprefix("cpu"))] = (
+            found[decimal(name.removeprefix("cpu"))] = (
                 busy * _NS_PER_S // ticks_per_s,
                 (idle + iowait) * _NS_PER_S // ticks_per_s,
             )

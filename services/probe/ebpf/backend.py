@@ -2,12 +2,14 @@
 """The eBPF program as a source of activity: found running, loaded, replaced by a newer version, unloaded."""
 
 import contextlib
+import errno
 import os
 import select
 import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +19,7 @@ from wattline import isolated
 from wattline.errors import Fatal
 from wattline.pins import is_pin_directory, remove_pins, tidy
 from wattline.runtime import Runtime
+from wattline.wire.frames import SourceState
 from wattline.wire.rundir import DirectoryLock, Lock, lock_holder
 from wattline.wire.shared import file_at
 
@@ -26,9 +29,11 @@ from ..parse import parse_counters, parse_undisturbed_cpus
 from ..settings import ProbeSettings
 from . import cpus, layout, perf_events
 from .attachment import Attachment
+from .kernel_facts import read_facts
 from .mounts import BPFFS, have_mounted, require_bpffs
 from .pinned import PinnedProgram
-from .reader import SOURCE, EbpfReader
+from .reader import COUNTERS, SOURCE, EbpfReader
+from .refusal import GET, PERF_EVENT, Refusal, explanation
 
 _LOADER_TIMEOUT_S = 60  # compiling takes about a second; a starved machine gets its time
 PublishLast = Callable[[int, Sample], None]
@@ -46,6 +51,7 @@ class EbpfBackend:
         self._log = log = runtime.log
         self._sysfs = cpus.tree(settings.path_sysfs)
         self._program = wanted_program(settings)
+        self._refused: list[SourceState] = []
         self._directory = settings.probe_pin_path / self._program.pin_name
         self._lock = _lock_pins(self._directory.parent)
         self._locked = file_at(self._directory.parent)
@@ -60,6 +66,9 @@ class EbpfBackend:
         for path in remove_pins(self._directory.parent, keep=self._directory):
             log.info("unloaded", pins=path)
         log.info("attached", pins=self._directory, epoch=program.epoch)
+        if refusal := refused_counters(settings):
+            log.warning("no_counters", cause=refusal, lost="energy goes by CPU time instead of cycles")
+            self._refused = [SourceState(name=COUNTERS, up=False, reason=refusal)]
         self._attachment = Attachment(self._directory)
         self._reader = self._read(program)
         self.epoch = program.epoch
@@ -81,7 +90,7 @@ class EbpfBackend:
                 "probe runs. CPU time is unattributed (probe_gap) until it is loaded anew: start the probe "
                 "again, unless a supervisor does"
             )
-        return sample
+        return replace(sample, sources=[*sample.sources, *self._refused])
 
     def retire(self, ended_before_ns: int) -> int:
         """Let go of what ended before a time, and make good what the hooks have missed."""
@@ -110,9 +119,8 @@ class EbpfBackend:
         except FileNotFoundError:
             return None
         except PermissionError as error:
-            raise Unavailable(
-                f"{error}; the probe needs CAP_BPF and CAP_PERFMON: start it as root", Fatal.PERMISSION
-            ) from None
+            text = explanation(Refusal(GET, f"pins in {directory}", error.errno or 0), read_facts())
+            raise Unavailable(text, Fatal.PERMISSION) from None
 
     def _replace(self, publish_last: PublishLast) -> PinnedProgram:
         """Load ours. What another version has counted is read once more, right before it is detached."""
@@ -216,11 +224,24 @@ def wanted_program(settings: ProbeSettings) -> layout.Program:
         cgroup_rows=settings.probe_cgroup_rows,
         cpus=cpus.possible_count(sysfs),
         features=layout.Features(
-            counters=tuple(name for name in wanted if perf_events.has_counter(name, online)),
+            counters=tuple(name for name in wanted if not perf_events.counter_error(name, online)),
             frequency=bool(cpus.frequencies_khz(sysfs, [online])),
         ),
         self_flush=bool(undisturbed_cpus(settings)),
     )
+
+
+def refused_counters(settings: ProbeSettings) -> str:
+    """Why the kernel refuses counters that the settings ask for; empty if it does not.
+
+    A machine that hasn't got them is not refused anything.
+    """
+    online = min(cpus.online(cpus.tree(settings.path_sysfs)))
+    for name in parse_counters(settings.probe_counters):
+        error = perf_events.counter_error(name, online)
+        if error in (errno.EPERM, errno.EACCES):
+            return explanation(Refusal(PERF_EVENT, f"the counter {name}", error), read_facts())
+    return ""
 
 
 def undisturbed_cpus(settings: ProbeSettings) -> set[int]:

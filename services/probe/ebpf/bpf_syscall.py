@@ -16,9 +16,10 @@ from pathlib import Path
 # Number of bpf(2) by machine; arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
 _SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 
-MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM = 1, 2, 3
+MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_LOAD = 0, 1, 2, 3, 5
 OBJ_PIN, OBJ_GET = 6, 7
 PROG_TEST_RUN = 10
+RAW_TRACEPOINT_OPEN = 17
 OBJ_GET_INFO_BY_FD = 15
 MAP_LOOKUP_BATCH, MAP_DELETE_BATCH = 24, 27
 LINK_CREATE = 28
@@ -85,6 +86,10 @@ class _LinkCreate(ctypes.Structure):
     )
 
 
+class _RawTracepoint(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_uint64), ("prog_fd", ctypes.c_uint32))
+
+
 class _InfoByFd(ctypes.Structure):
     _fields_ = (("bpf_fd", ctypes.c_uint32), ("info_len", ctypes.c_uint32), ("info", ctypes.c_uint64))
 
@@ -121,6 +126,12 @@ def open_pinned(path: Path) -> int:
     """Descriptor of the object pinned at `path`; FileNotFoundError if there is none."""
     name = ctypes.create_string_buffer(os.fsencode(path))
     return _bpf(OBJ_GET, _Obj(pathname=ctypes.addressof(name)))
+
+
+def link_raw_tracepoint(program_fd: int, tracepoint: str) -> int:
+    """Attach a program to a raw tracepoint by a link, which can be pinned; FileNotFoundError without one."""
+    name = ctypes.create_string_buffer(tracepoint.encode("ascii"))
+    return _bpf(RAW_TRACEPOINT_OPEN, _RawTracepoint(name=ctypes.addressof(name), prog_fd=program_fd))
 
 
 def link_perf_event(program_fd: int, event_fd: int) -> int:

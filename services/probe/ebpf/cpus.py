@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from wattline.decimal import decimal
+
 _CPU = Path("devices/system/cpu")
 CPU_MAX = 8191  # the most that a kernel can be built for are 8192 (arch/x86/Kconfig, NR_CPUS, Linux 6.1)
 
@@ -14,7 +16,7 @@ def cpu_list(text: str) -> set[int]:
     numbers: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         first, _dash, last = part.partition("-")
-        start, end = int(first), int(last or first)
+        start, end = decimal(first), decimal(last or first)
         if not 0 <= start <= end <= CPU_MAX:
             raise ValueError(f"expected CPUs from 0 to {CPU_MAX} in rising ranges, got {part!r:.40}")
         numbers.update(range(start, end + 1))

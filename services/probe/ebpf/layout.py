@@ -42,6 +42,7 @@ OPTIONAL_RAW_TRACEPOINTS = {
     "on_page_dirtied": "writeback_dirty_folio",
     "on_cpu_frequency": "cpu_frequency",
 }
+# Raw too where the kernel's BTF tells where their fields are, else of the classic kind; see hooks.py.
 TRACEPOINTS = {
     "on_cgroup_mkdir": "cgroup/cgroup_mkdir",
     "on_cgroup_rmdir": "cgroup/cgroup_rmdir",
@@ -49,6 +50,18 @@ TRACEPOINTS = {
     "on_task_rename": "task/task_rename",
     "on_sched_process_free": "sched/sched_process_free",
 }
+# Fields that the raw kind reads, by the names that the program has for their places.
+STRUCTURES = {
+    "TASK_PID": ("task_struct", "pid"),
+    "TASK_COMM": ("task_struct", "comm"),
+    "TASK_CGROUPS": ("task_struct", "cgroups"),
+    "SET_CGROUP": ("css_set", "dfl_cgrp"),
+    "CGROUP_NODE": ("cgroup", "kn"),
+    "CGROUP_ROOT": ("cgroup", "root"),
+    "NODE_ID": ("kernfs_node", "id"),
+    "ROOT_HIERARCHY": ("cgroup_root", "hierarchy_id"),
+}
+CHECK, CHECKED = "check_structures", 0b1111  # run by the loader; what it returns if all places are right
 # Run by the reader, attached to nothing.
 CALLED = ("flush", "fold")
 

@@ -12,8 +12,8 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -23,23 +23,24 @@ from wattline.errors import Fatal
 from ..processes import running_processes
 from . import bpf_syscall as bpf
 from . import cpus, layout, perf_events
-from .find_bcc import make_importable
-from .mounts import TRACEFS, have_mounted
+from .compile import Compiled, refused
+from .kernel_facts import read_facts
+from .mounts import TRACEFS
+from .refusal import LINK, PERF_EVENT, PIN, described
 
 _NS_PER_S = 1_000_000_000
 _PROCFS, _SYSFS = Path("/proc"), Path("/sys")
-_VMLINUX_BTF = _SYSFS / "kernel/btf/vmlinux"
 
 
 class Loader:
     """One program, from its source to its pins."""
 
     def __init__(self, wanted: layout.Program) -> None:
-        have_mounted("tracefs", TRACEFS)
+        """Compile and load. Raises Fatal with the cause and the cure."""
         self._wanted = wanted
-        self._optional = _optional_tracepoints()
-        self._program = self._compile()
-        self._load_functions()
+        self._compiled = Compiled(wanted)
+        self._hooks = self._compiled.hooks
+        self._map, self._function = self._compiled.table, self._compiled.function
 
     def pin(self, directory: Path) -> None:
         """Attach and pin, all or nothing: the directory appears by rename."""
@@ -52,67 +53,50 @@ class Loader:
             shutil.rmtree(staging, ignore_errors=True)
             raise
 
-    def _compile(self) -> Any:
-        # BCC looks for a kernel source tree; a tiny one of our own satisfies it, for the program takes all
-        # its fields from tracepoint formats and helpers.
-        os.environ["BCC_KERNEL_SOURCE"] = str(layout.KERNEL_HEADERS)
-        try:
-            make_importable()
-            from bcc import BPF  # noqa: PLC0415 the heavy import is this process's reason to exist
-        except (ImportError, OSError) as error:  # the second: its shared library is missing
-            raise Fatal(
-                f"BCC is not importable ({error}); install the distribution's package, python3-bpfcc on "
-                "Debian and Ubuntu (see docs/install.md)",
-                Fatal.SETTINGS,
-            ) from None
-        self._types = {"raw": BPF.RAW_TRACEPOINT, "tracepoint": BPF.TRACEPOINT}
-        if "on_page_read" not in self._optional and _VMLINUX_BTF.exists():
-            with contextlib.suppress(
-                Exception
-            ):  # BCC raises plain Exception; then pages read are not counted
-                return BPF(text=layout.source_text(), cflags=[*self._wanted.defines, "-DWITH_PAGE_FENTRY=1"])
-        try:
-            return BPF(text=layout.source_text(), cflags=[*self._wanted.defines, "-DWITH_PAGE_FENTRY=0"])
-        except Exception as error:  # noqa: BLE001 BCC raises plain Exception
-            raise Fatal(f"the eBPF program could not be compiled: {error}", _exit_code()) from None
-
-    def _load_functions(self) -> None:
-        try:
-            for name in (*layout.RAW_TRACEPOINTS, *layout.OPTIONAL_RAW_TRACEPOINTS, *layout.CALLED):
-                self._program.load_func(name, self._types["raw"])
-            for name in layout.TRACEPOINTS:
-                self._program.load_func(name, self._types["tracepoint"])
-        except Exception as error:  # noqa: BLE001 BCC raises plain Exception
-            raise Fatal(f"the kernel refused the eBPF program: {error}", _exit_code()) from None
-
     def _attach_and_pin(self, directory: Path) -> None:
         for name in (*layout.MAPS, *(["perf_events"] if self._wanted.features.counters else [])):
-            bpf.pin(self._map(name), directory / name)
+            _pin(self._map(name), directory / name)
         for name in layout.CALLED:
-            bpf.pin(self._function(name), directory / name)
+            _pin(self._function(name), directory / name)
         self._describe_cpus()
         self._open_counters()
-        for name, tracepoint in layout.TRACEPOINTS.items():
-            self._attach_tracepoint(name, tracepoint, directory)
+        for name, tracepoint in self._hooks.classic.items():
+            self._attach_classic(name, tracepoint, directory)
+        raw = self._hooks.raw
+        of_names = [name for name in raw if name in layout.TRACEPOINTS]
+        self._attach_raw(of_names, directory)
         self._seed_processes()
         self._seed_cgroups()
         bpf.update(self._map("epoch"), layout.INDEX.pack(0), layout.EPOCH.pack(time.monotonic_ns()))
         # sched_switch comes last: it takes whom it does not know for a process whose birth was missed.
-        for name, tracepoint in {**self._optional, **layout.RAW_TRACEPOINTS}.items():
-            self._program.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=name.encode())
-            bpf.pin(self._program.raw_tracepoint_fds[tracepoint.encode()], directory / f"link_{name}")
+        self._attach_raw([name for name in raw if name not in of_names], directory)
         # For on_page_read, where the kernel has no such tracepoint but lets us attach to functions.
-        for fentry in self._program.kfunc_entry_fds.values():
-            bpf.pin(fentry, directory / "link_on_page_read")
+        for fentry in self._compiled.program.kfunc_entry_fds.values():
+            _pin(fentry, directory / "link_on_page_read")
         for cpu in range(self._wanted.cpus):
             with contextlib.suppress(OSError):  # an offline CPU begins its account when it comes
                 bpf.run_on_cpu(self._function("flush"), cpu)
 
-    def _attach_tracepoint(self, name: str, tracepoint: str, directory: Path) -> None:
+    def _attach_raw(self, names: Iterable[str], directory: Path) -> None:
+        for name in names:
+            tracepoint = self._hooks.raw[name]
+            try:
+                link = bpf.link_raw_tracepoint(self._function(name), tracepoint)
+            except OSError as error:
+                raise refused(LINK, tracepoint, error.errno or 0) from None
+            try:
+                _pin(link, directory / f"link_{name}")
+            finally:
+                os.close(link)  # the pin holds it
+
+    def _attach_classic(self, name: str, tracepoint: str, directory: Path) -> None:
         number = int((TRACEFS / "events" / tracepoint / "id").read_text(encoding="ascii"))
-        event = perf_events.open_tracepoint(number)
         try:
-            bpf.pin(bpf.link_perf_event(self._function(name), event), directory / f"link_{name}")
+            event = perf_events.open_tracepoint(number)
+        except OSError as error:
+            raise refused(PERF_EVENT, f"tracepoint {tracepoint}", error.errno or 0) from None
+        try:
+            _pin(bpf.link_perf_event(self._function(name), event), directory / f"link_{name}")
         finally:
             os.close(event)  # the link holds it
 
@@ -154,23 +138,12 @@ class Loader:
                 text = os.fsencode(path)[: layout.PATH_BYTES - 1].ljust(layout.PATH_BYTES, b"\0")
                 bpf.update(self._map("paths"), key, text)
 
-    def _map(self, name: str) -> int:
-        fd: int = self._program[name].map_fd
-        return fd
 
-    def _function(self, name: str) -> int:
-        fd: int = self._program.funcs[name.encode()].fd
-        return fd
-
-
-def _optional_tracepoints() -> dict[str, str]:
-    """Those that this kernel has, by function."""
-    events = {path.parent.name for path in (TRACEFS / "events").glob("*/*/id")}
-    return {name: event for name, event in layout.OPTIONAL_RAW_TRACEPOINTS.items() if event in events}
-
-
-def _exit_code() -> int:
-    return Fatal.FAILED if os.geteuid() == 0 else Fatal.PERMISSION
+def _pin(fd: int, path: Path) -> None:
+    try:
+        bpf.pin(fd, path)
+    except OSError as error:
+        raise refused(PIN, path.name, error.errno or 0) from None
 
 
 def main() -> int:
@@ -186,7 +159,7 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201 read by the parent
         return error.exit_code
     except PermissionError as error:
-        print(f"{error}; loading needs CAP_BPF and CAP_PERFMON (or root)", file=sys.stderr)  # noqa: T201
+        print(f"{error}. Facts: {described(read_facts())}", file=sys.stderr)  # noqa: T201
         return Fatal.PERMISSION
     except OSError as error:
         print(f"the eBPF program could not be attached: {error}", file=sys.stderr)  # noqa: T201

@@ -91,10 +91,10 @@ def open_tracepoint(tracepoint_id: int) -> int:
     return _open(attr, 0, f"tracepoint {tracepoint_id}")
 
 
-def has_counter(name: str, cpu: int) -> bool:
-    """Whether this machine has a counter and lets us use it."""
+def counter_error(name: str, cpu: int) -> int:
+    """Error number of why a counter can't be had: this machine has none, or does not let us; 0 if it can."""
     try:
         os.close(open_counter(name, cpu))
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0

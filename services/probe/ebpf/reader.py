@@ -3,7 +3,7 @@
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from wattline.errors import Fatal
@@ -13,11 +13,14 @@ from ..backend import Sample
 from . import cpus, layout
 from .cgroup_names import CgroupNames
 from .identities import Identities
+from .kernel_facts import read_facts
 from .pinned import Accounts, PinnedProgram
 from .reconcile import Reconciler
+from .refusal import PERF_EVENT, Refusal, explanation
 from .tables import CgroupRows, ProcessRows, cpu_table, path_table
 
 SOURCE = "ebpf"
+COUNTERS = "counters"
 _CLOCK_ERROR_NS_MAX = 1_000_000_000  # far above what two readings of one clock can differ by
 _ATTEMPTS = 5  # at two readings that fit together; a reading takes less than a millisecond
 _PAGE_EVENTS = {"on_page_read": "pages read", "on_page_dirtied": "pages dirtied"}
@@ -36,7 +39,8 @@ class EbpfReader:
         self._identities = Identities(os.sysconf("SC_CLK_TCK"))
         self._names = CgroupNames()
         self._reconciler = Reconciler(program, self._identities, self._names, procfs)
-        self._online: set[int] = set()
+        self._online: set[int] = set()  # of those that have all they need
+        self._refusal = ""  # why a CPU that came has no counters
         self._sockets: dict[int, int] = {}
         self._rows: ProcessRows | None = None
         self._cgroup_keys: list[bytes] = []
@@ -86,6 +90,7 @@ class EbpfReader:
 
     def close(self) -> None:
         """Close the descriptors; what is pinned goes on."""
+        self._reconciler.close()
         self.program.close()
 
     def _rows_and_accounts(self) -> tuple[CgroupRows, Accounts]:
@@ -106,14 +111,34 @@ class EbpfReader:
             self._sockets |= cpus.sockets(self._sysfs, came)
             for cpu in came:
                 self.program.describe_cpu(cpu, self._sockets[cpu], 0)
-                self.program.have_counters(cpu)
-        self._online = online
+            refused = self._open_counters(came)
+            self._online = online - refused  # tried again at the next sample
+        else:
+            self._online = online
         if not self.program.features.frequency:
             return {}
         frequencies = cpus.frequencies_khz(self._sysfs, online)
         for cpu, khz in frequencies.items():
             self.program.describe_cpu(cpu, self._sockets[cpu], khz)
         return frequencies
+
+    def _open_counters(self, came: Iterable[int]) -> set[int]:
+        """Give counters to CPUs that came; return those for which the kernel now refuses them.
+
+        Loading may have had CAP_SYS_ADMIN, which the reader has given up.
+        """
+        refused, self._refusal = set(), ""
+        for cpu in came:
+            try:
+                self.program.have_counters(cpu)
+            except OSError as error:
+                refused.add(cpu)
+                refusal = Refusal(PERF_EVENT, f"counters of CPU {cpu}", error.errno or 0)
+                self._refusal = (
+                    f"{explanation(refusal, read_facts())}. Or start the probe again; until then what runs "
+                    f"on CPU {cpu} has CPU time and no counts"
+                )
+        return refused
 
     def _take_names(self) -> None:
         for cgroup_id in self._names.take_removals(self.program.removals()):
@@ -197,12 +222,19 @@ class EbpfReader:
             "unseen_births": totals["unseen_births"],
         }
 
+    def _counters_source(self) -> list[SourceState]:
+        """Only where counters are kept."""
+        if not self.program.features.counters:
+            return []
+        return [SourceState(name=COUNTERS, up=not self._refusal, reason=self._refusal)]
+
     def _sources(self) -> list[SourceState]:
         missing = sorted(_PAGE_EVENTS[name] for name in _PAGE_EVENTS.keys() - set(self.program.page_events))
         reason = f"this kernel has no hook that counts {' and '.join(missing)}" if missing else ""
         return [
             SourceState(name=SOURCE, up=True),
             SourceState(name="page_cache", up=not missing, reason=reason),
+            *self._counters_source(),
             *self._reconciler.blind_spots(),
         ]
 

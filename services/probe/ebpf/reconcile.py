@@ -37,7 +37,8 @@ class Reconciler:
         self._names = names
         self._procfs = procfs
         self._sees_pids = _pid_namespace(procfs) == _INITIAL_PID_NAMESPACE
-        self._mount = cgroup2.whole_mount(procfs)
+        self._mount = cgroup2.WatchedMount(procfs)
+        self._mount.update()
         self._processes = Rounds(_STEPS_A_ROUND)
         self._cgroups = Rounds(_STEPS_A_ROUND)
         self._gone: set[int] = set()  # generations that a step found gone: the next one decides
@@ -48,7 +49,7 @@ class Reconciler:
         spots = []
         if not self._sees_pids:
             spots.append(("host_pids", "a private pid namespace: missed ends of processes are not found"))
-        if self._mount is None:
+        if self._mount.whole is None:
             spots.append(
                 ("host_cgroups", "the mount shows only a part of cgroup2: older cgroups have no path")
             )
@@ -61,9 +62,14 @@ class Reconciler:
         if self._sees_pids:
             self._end_the_gone()
             self._date_births()
-        if self._mount is not None:
-            self._remove_the_gone(self._mount)
-            self._name_the_nameless(self._mount, cgroup_keys, now_ns)
+        self._mount.update()
+        if (mount := self._mount.whole) is not None:
+            self._remove_the_gone(mount)
+            self._name_the_nameless(mount, cgroup_keys, now_ns)
+
+    def close(self) -> None:
+        """Stop watching the mounts."""
+        self._mount.close()
 
     def _end_the_gone(self) -> None:
         """Mark processes that are not there any more, and were not a step ago either.

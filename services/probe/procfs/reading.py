@@ -4,6 +4,8 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from wattline.decimal import decimal
+
 _NS_PER_S = 1_000_000_000
 _NS_PER_US = 1_000
 # Places of fields in a CPU's line of /proc/stat after its name; man 5 proc.
@@ -46,25 +48,31 @@ def parse_idle_ns(stat: bytes, ticks_per_s: int) -> dict[int, int]:
         if not name.startswith(b"cpu"):
             break  # CPUs come first
         if name != b"cpu":
-            idle_ticks = sum(map(int, ticks[_IDLE : _IOWAIT + 1]))
-            idle_ns[int(name[3:])] = idle_ticks * _NS_PER_S // ticks_per_s
+            idle_ticks = sum(map(decimal, ticks[_IDLE : _IOWAIT + 1]))
+            idle_ns[decimal(name[3:])] = idle_ticks * _NS_PER_S // ticks_per_s
     if not idle_ns:
         raise ValueError(f"/proc/stat: expected lines cpu0, cpu1, ..., got {stat[:80]!r}")
     return idle_ns
 
 
 def parse_usage_ns(cpu_stat: bytes) -> int | None:
-    """CPU time of a cgroup and all below it, from its cpu.stat; None if this kernel doesn't say."""
+    """CPU time of a cgroup and all below it, from its cpu.stat; None if this kernel doesn't say.
+
+    Raises ValueError if what it says is no number.
+    """
     for line in cpu_stat.splitlines():
         key, _space, value = line.partition(b" ")
         if key == b"usage_usec":
-            return int(value) * _NS_PER_US
+            return decimal(value) * _NS_PER_US
     return None
 
 
 def parse_members(lists: dict[int, bytes]) -> dict[int, int]:
-    """From each cgroup's cgroup.procs: cgroup id by pid. Processes outside our pid namespace read as 0."""
-    return {pid: cgroup_id for cgroup_id, pids in lists.items() for pid in map(int, pids.split())}
+    """From each cgroup's cgroup.procs: cgroup id by pid. Processes outside our pid namespace read as 0.
+
+    Raises ValueError if a word is no number.
+    """
+    return {pid: cgroup_id for cgroup_id, pids in lists.items() for pid in map(decimal, pids.split())}
 
 
 def parse_cgroup_path(content: bytes) -> bytes:

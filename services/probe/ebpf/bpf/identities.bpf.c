@@ -3,6 +3,11 @@
  * Who a pid is: births, names and ends of processes, as state rather than as events, so that none is missed
  * while the reader is away. Each process gets a generation, which keeps a reused pid apart.
  *
+ * on_task_newtask, on_task_rename and on_sched_process_free come in two kinds. Raw ones (WITH_STRUCTURES) are
+ * given a task and read its fields, at the places that the running kernel's BTF tells. They need no
+ * perf_event_open(2), which many kernels refuse (docs/decisions/0020-raw-tracepoints.md). Classic ones are given
+ * the fields; they are for kernels without BTF.
+ *
  * The kernel runs no hook of the classic kind on a CPU that is inside another one, or in the middle of an
  * operation on a map (bpf_prog_active), so now and then an event is missed; measured: 6 in 1000 ends of a fork
  * storm. A birth that was missed is made good when the process leaves a CPU for the first time; an end by the
@@ -111,22 +116,17 @@ static __always_inline u32 generation_of(u32 tgid, u64 now)
     return owner->generation;
 }
 
-int on_task_newtask(struct tracepoint__task__task_newtask *args)
+/* A process was born; `identity` has its tgid and name. Its parent is current. */
+static __always_inline void born(struct identity_t *identity)
 {
-    u32 tgid = args->pid;
-    struct identity_t identity = {};
+    u32 tgid = identity->tgid;
     struct identity_t *former_identity;
     struct owner_t *former;
     u32 frees_to_skip = 0;
 
-    if (args->clone_flags & CLONE_THREAD)
-        return 0;
-    identity.tgid = tgid;
-    identity.start_boot_ns = bpf_ktime_get_boot_ns();
+    identity->start_boot_ns = bpf_ktime_get_boot_ns();
     if ((bpf_get_current_pid_tgid() >> 32) == KTHREADD_TGID)
-        identity.flags = FLAG_KERNEL_THREAD;
-    __builtin_memcpy(identity.comm, args->comm, COMM_BYTES);
-
+        identity->flags = FLAG_KERNEL_THREAD;
     former = owners.lookup(&tgid);
     if (former) {
         /* The pid is used again before its former owner was retired, perhaps before it was freed. */
@@ -137,22 +137,20 @@ int on_task_newtask(struct tracepoint__task__task_newtask *args)
             frees_to_skip++;
         }
     }
-    admit(tgid, &identity, frees_to_skip, former != 0);
-    return 0;
+    admit(tgid, identity, frees_to_skip, former != 0);
 }
 
-int on_task_rename(struct tracepoint__task__task_rename *args)
+/* A task has a new name; `comm` has COMM_BYTES. */
+static __always_inline void renamed(u32 pid, const char *comm)
 {
-    u32 tgid = args->pid;
-    struct owner_t *owner = owners.lookup(&tgid); /* a thread that is no leader is not found */
+    struct owner_t *owner = owners.lookup(&pid); /* a thread that is no leader is not found */
     struct identity_t *identity;
 
     if (!owner)
-        return 0;
+        return;
     identity = identities.lookup(&owner->generation);
     if (identity && identity->ended_ns == 0)
-        __builtin_memcpy(identity->comm, args->newcomm, COMM_BYTES);
-    return 0;
+        __builtin_memcpy(identity->comm, comm, COMM_BYTES);
 }
 
 int on_sched_process_exit(void *context)
@@ -174,20 +172,86 @@ int on_sched_process_exit(void *context)
 }
 
 /* Comes once per thread, after its last context switch; only that of the leader ends a process. */
-int on_sched_process_free(struct tracepoint__sched__sched_process_free *args)
+static __always_inline void freed(u32 pid)
 {
-    u32 tgid = args->pid;
-    struct owner_t *owner = owners.lookup(&tgid);
+    struct owner_t *owner = owners.lookup(&pid);
     struct identity_t *identity;
 
     if (!owner)
-        return 0;
+        return;
     if (owner->frees_to_skip) {
         owner->frees_to_skip--;
-        return 0;
+        return;
     }
     identity = identities.lookup(&owner->generation);
     if (identity && identity->ended_ns == 0)
         identity->ended_ns = bpf_ktime_get_ns();
+}
+
+#if WITH_STRUCTURES
+static __always_inline u32 pid_of(u64 task)
+{
+    u32 pid = 0;
+
+    bpf_probe_read_kernel(&pid, sizeof(pid), (void *)(task + TASK_PID));
+    return pid;
+}
+
+int on_task_newtask(void *context)
+{
+    u64 *args = context; /* task, clone flags */
+    struct identity_t identity = {};
+
+    if (args[1] & CLONE_THREAD)
+        return 0;
+    identity.tgid = pid_of(args[0]);
+    bpf_probe_read_kernel(identity.comm, COMM_BYTES, (void *)(args[0] + TASK_COMM));
+    born(&identity);
     return 0;
 }
+
+int on_task_rename(void *context)
+{
+    u64 *args = context; /* task, new name */
+    char comm[COMM_BYTES] = {};
+
+    bpf_probe_read_kernel_str(comm, COMM_BYTES, (void *)args[1]);
+    renamed(pid_of(args[0]), comm);
+    return 0;
+}
+
+int on_sched_process_free(void *context)
+{
+    u64 *args = context; /* task */
+
+    freed(pid_of(args[0]));
+    return 0;
+}
+#else
+int on_task_newtask(struct tracepoint__task__task_newtask *args)
+{
+    struct identity_t identity = {};
+
+    if (args->clone_flags & CLONE_THREAD)
+        return 0;
+    identity.tgid = args->pid;
+    __builtin_memcpy(identity.comm, args->comm, COMM_BYTES);
+    born(&identity);
+    return 0;
+}
+
+int on_task_rename(struct tracepoint__task__task_rename *args)
+{
+    char comm[COMM_BYTES]; /* a pointer into the context itself is refused */
+
+    __builtin_memcpy(comm, args->newcomm, COMM_BYTES);
+    renamed(args->pid, comm);
+    return 0;
+}
+
+int on_sched_process_free(struct tracepoint__sched__sched_process_free *args)
+{
+    freed(args->pid);
+    return 0;
+}
+#endif

@@ -7,8 +7,8 @@
  * pinned: a reader may come, die and return, and loses nothing.
  *
  * The files are compiled as one text in the order of layout.SOURCES. The loader gives PROCESS_ROWS,
- * CGROUP_ROWS, CPUS, COUNTERS (hardware counters, 0 to 4), and WITH_FREQUENCY, WITH_SELF_FLUSH and
- * WITH_PAGE_FENTRY (0 or 1).
+ * CGROUP_ROWS, CPUS, COUNTERS (hardware counters, 0 to 4), and WITH_FREQUENCY, WITH_SELF_FLUSH,
+ * WITH_PAGE_FENTRY and WITH_STRUCTURES (0 or 1); with the last one, the places of layout.STRUCTURES.
  */
 #include <linux/types.h>
 

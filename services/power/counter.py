@@ -123,8 +123,8 @@ class Account:
     """One counter's energy since its epoch. `last` is the reading up to which `energy_uj` holds.
 
     Every reading is judged by the last accepted one. A rejected reading therefore costs no energy: the next
-    accepted one has it. Several rejected readings in a row that agree with each other replace the last accepted
-    one (wattline/second_look.py).
+    accepted one has it. Several rejected readings in a row that agree with each other replace the last
+    accepted one (wattline/second_look.py).
     """
 
     limits: Limits
@@ -133,8 +133,8 @@ class Account:
     last: Reading | None = None
     refused: int = 0
     _rejected: SecondLook[Reading] = field(default_factory=SecondLook)
-    # Of the rejected readings in a row that agree: the energy between them; True if the counter can have reached
-    # all of them, or the newest one, from the last accepted reading.
+    # Of the rejected readings in a row that agree: the energy between them; True if the counter can have
+    # reached all of them, or the newest one, from the last accepted reading.
     _agreed_uj: int = 0
     _can_be_all: bool = True
     _can_be_newest: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.power import loop, rapl_sysfs
+from services.power import loop, zone_meter
 from services.power.loop import PowerStage
 from services.power.settings import PowerSettings
 from services.power.source import utc
@@ -23,7 +23,7 @@ PACKAGE, DRAM = ("package", "0"), ("dram", "0")
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(rapl_sysfs, "time", clock)
+    monkeypatch.setattr(zone_meter, "time", clock)
     monkeypatch.setattr(loop, "time", clock)
     return clock
 
@@ -222,7 +222,7 @@ def test_unreadable_rapl_is_said_and_estimated(tree, clock, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rapl_sysfs.os, "open", refuse)
+        patch.setattr(zone_meter.os, "open", refuse)
         node = Node(tree.sysfs, clock)
     node.stage.on_frame(activity(clock.now_ns, [S]))
     frame = node.tick()
@@ -334,7 +334,7 @@ def test_a_vanished_zone_is_counted_and_said(node, tree, monkeypatch):
         return pread(descriptor, *arguments)
 
     gone = tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj"
-    monkeypatch.setattr(rapl_sysfs.os, "pread", without_dram)
+    monkeypatch.setattr(zone_meter.os, "pread", without_dram)
     frame = node.tick()
     assert set(rows(frame)) == {PACKAGE}
     assert not frame.sources[0].up

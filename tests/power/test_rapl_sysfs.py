@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from services.power import rapl_sysfs
-from services.power.rapl_sysfs import open_source, parse_uj
+from services.power import zone_meter
+from services.power.rapl_sysfs import open_source
 from services.power.settings import PowerSettings
 from services.power.source import Former, Zone, ZoneEnergy
+from services.power.zone_meter import parse_uj
 from wattline.wire.frames import SourceState
 
 from .world import Clock, RaplTree
+
+NOW_NS = Clock().now_ns
 
 
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(rapl_sysfs, "time", clock)
+    monkeypatch.setattr(zone_meter, "time", clock)
     return clock
 
 
@@ -33,7 +36,7 @@ def tree(tmp_path) -> RaplTree:
 
 @pytest.fixture
 def source(tree, clock):
-    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former(), NOW_NS)
     clock.advance(1)
     yield source
     source.close()
@@ -60,8 +63,8 @@ def failing(monkeypatch, path, number):
             raise OSError(number, os.strerror(number))
         return real_pread(descriptor, *arguments)
 
-    monkeypatch.setattr(rapl_sysfs.os, "open", fake_open)
-    monkeypatch.setattr(rapl_sysfs.os, "pread", fake_pread)
+    monkeypatch.setattr(zone_meter.os, "open", fake_open)
+    monkeypatch.setattr(zone_meter.os, "pread", fake_pread)
 
 
 def test_energy_counts_from_the_first_reading(tree, source, clock):
@@ -94,7 +97,7 @@ def test_the_time_of_a_reading_is_the_middle_of_it(source, clock, monkeypatch):
         clock.advance(2)
         return real_pread(*arguments)
 
-    monkeypatch.setattr(rapl_sysfs.os, "pread", slow_pread)
+    monkeypatch.setattr(zone_meter.os, "pread", slow_pread)
     assert source.read(0).rows[0].mono_ns == begun_ns + 1_000_000_000
 
 
@@ -105,7 +108,7 @@ def open_below(directory):
 
 def test_descriptors_stay_open_between_readings(tree, source, clock, monkeypatch):
     """Each counter is opened once, and closing leaves none open."""
-    monkeypatch.setattr(rapl_sysfs.os, "open", _permission_denied)
+    monkeypatch.setattr(zone_meter.os, "open", _permission_denied)
     for _tick in range(5):
         clock.advance(1)
         assert source.read(0).state.up
@@ -148,7 +151,7 @@ def test_a_zone_that_was_made_anew_is_opened_anew(tree, source, clock, monkeypat
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         return pread(descriptor, *arguments)
 
-    monkeypatch.setattr(rapl_sysfs.os, "pread", pread_of_the_living)
+    monkeypatch.setattr(zone_meter.os, "pread", pread_of_the_living)
     path.rename(tree.sysfs / "kept-so-that-its-number-is-not-used-again")
     tree.set("intel-rapl:0", 3_000_000)
     assert energies(source.read(0)) == {"dram 0": 0}
@@ -182,8 +185,8 @@ def test_an_impossible_reading_has_no_row_and_is_said(tree, source, clock):
 
 def test_unreadable_counters_are_reported_with_a_cure(tree, monkeypatch):
     """Where only root may read, there is no source, and the reason says what to do."""
-    monkeypatch.setattr(rapl_sysfs.os, "open", _permission_denied)
-    state = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    monkeypatch.setattr(zone_meter.os, "open", _permission_denied)
+    state = open_source(PowerSettings(path_sysfs=tree.sysfs), Former(), NOW_NS)
     assert isinstance(state, SourceState)
     assert (state.name, state.up) == ("rapl-sysfs", False)
     assert "Permission denied" in state.reason
@@ -199,14 +202,14 @@ def test_a_directory_in_place_of_a_counter_is_unreadable(tree):
     for counter in tree.powercap.rglob("energy_uj"):
         counter.unlink()
         counter.mkdir()
-    state = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    state = open_source(PowerSettings(path_sysfs=tree.sysfs), Former(), NOW_NS)
     assert isinstance(state, SourceState)
     assert "Is a directory" in state.reason
 
 
 def test_no_rapl_at_all_is_said_as_that(tmp_path):
     """A machine without RAPL is told apart from one whose RAPL is broken."""
-    state = open_source(PowerSettings(path_sysfs=tmp_path), Former())
+    state = open_source(PowerSettings(path_sysfs=tmp_path), Former(), NOW_NS)
     assert isinstance(state, SourceState)
     assert f"no intel-rapl zones in {tmp_path}/class/powercap" in state.reason
     assert "bare metal" in state.reason
@@ -215,7 +218,7 @@ def test_no_rapl_at_all_is_said_as_that(tmp_path):
 def test_a_zone_that_never_worked_is_left_out_and_said(tree, clock):
     """One broken zone does not take the others down, nor is it waited for."""
     (tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj").unlink()
-    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former(), NOW_NS)
     clock.advance(1)
     assert [str(zone) for zone in source.zones] == ["package 0"]
     assert ["dram 0" in note.cause for note in source.notes] == [True]

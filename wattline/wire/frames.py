@@ -251,7 +251,8 @@ class PowerZones(Table, kw_only=True):
 class AbsentZones(Table, kw_only=True):
     """Zones of a source that have no row although their meter is there, with the reason in words.
 
-    `why` is UNREADABLE or MIRROR. A meter whose zone isn't known has an empty `zone` and its own name as `index`.
+    `why` is UNREADABLE or MIRROR. A meter whose zone isn't known has an empty `zone` and its own name as
+    `index`.
     """
 
     source: list[str]

@@ -70,7 +70,7 @@ class PowerStage:
     def _log(self, note: Note) -> None:
         match note.level:
             case Level.INFO:
-                self._runtime.log.info(note.event, cause=note.cause, **note.fields)
+                self._runtime.log.info(note.event, **note.fields, cause=note.cause)
             case Level.WARNING:
                 self._runtime.log.warning(note.event, cause=note.cause, **note.fields)
             case Level.COUNTED:

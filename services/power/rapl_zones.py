@@ -23,7 +23,7 @@ _PACKAGE = re.compile(r"package-(\d+(?:-die-\d+)?)")
 _PSYS = re.compile(r"psys(-\d+)?")
 _SUBZONES = ("core", "uncore", "dram")
 # x86 vendors whose `core` zone is read on one CPU of the package, and is that core's energy alone: AMD (2)
-# and Hygon (9). Source: arch/x86/include/asm/processor.h and arch/x86/kernel/cpu/match.c (modalias), Linux 6.1.
+# and Hygon (9). Source: arch/x86/include/asm/processor.h, arch/x86/kernel/cpu/match.c (modalias), Linux 6.1.
 _ONE_CORE_VENDORS = re.compile(r"\bven000[29]fam")
 _ONE_CORE = "the core zone of an AMD or Hygon processor is the energy of one of its cores, not of all"
 _RANGE_UJ_MAX = 2**63 - 1  # the kernel's own type is u64; a frame's column and the books hold as much
@@ -72,7 +72,8 @@ class Found:
         if self.dangling:
             return (
                 f"{len(self.dangling)} zones in {powercap} are links that lead nowhere: the container engine "
-                "masks powercap; mount the host's /sys read-only into the container and set --path.sysfs to it"
+                "masks powercap; mount the host's /sys read-only into the container and set --path.sysfs to "
+                "where it is"
             )
         if self.zones or self.unreadable:
             return ""
@@ -124,7 +125,8 @@ def find_zones(sysfs: Path) -> Found:
         elif zone in places:
             found.skipped.append(f"{directory}: {zone} is already shown by {places[zone]}")
         elif not 0 < range_uj <= _RANGE_UJ_MAX:
-            reason = f"{directory}/max_energy_range_uj: expected a range from 1 to {_RANGE_UJ_MAX}, got {range_uj!s:.40}"
+            expected = f"expected a range from 1 to {_RANGE_UJ_MAX}, got {range_uj!s:.40}"
+            reason = f"{directory}/max_energy_range_uj: {expected}"
             found.unreadable.append(Absent(SOURCE, zone.name, zone.index, UNREADABLE, reason))
         else:
             places[zone] = directory

@@ -84,7 +84,7 @@ def test_a_meter_is_preferred_to_the_estimate(node):
 def test_rows_are_in_canonical_order_and_survive_the_wire(node, tree):
     """By zone, index and source, whatever the order in sysfs."""
     for number in (1, 2, 3):
-        tree.zone(f"intel-rapl:{number}", f"package-{4 - number}")
+        tree.zone(f"intel-rapl:{number}", f"package-{4 - number}", energy_uj=number * 100_000_000)
     node.restart()
     frame = node.tick()
     names = list(zip(frame.zones.zone, frame.zones.index, frame.zones.source, strict=True))
@@ -157,16 +157,19 @@ def test_a_pause_too_long_without_a_stop_is_an_error(node):
     assert "package 0: no reading for 262 s or longer" in node.runtime.text.getvalue()
 
 
-def test_zones_that_were_not_in_the_last_frame_begin_a_new_epoch(node, tree, clock):
-    """One of them may have been counted before; under the old epoch it would go backwards."""
+def test_a_zone_that_was_not_in_the_last_frame_begins_a_new_epoch(node, tree, clock):
+    """It may have been counted before; under the old epoch it would go backwards. The others go on."""
     tree.set("intel-rapl:0", 11_000_000)
     before = node.tick()
-    tree.zone("intel-rapl:1", "package-1")
+    tree.zone("intel-rapl:1", "package-1", energy_uj=700_000_000)
     node.restart()
     begun_again_ns = clock.now_ns
     after = node.tick()
-    assert after.epoch == begun_again_ns > before.epoch
-    assert {row["energy_uj"] for row in rows(after).values()} == {0}
+    assert after.epoch == before.epoch
+    assert rows(after)["package", "1"]["epoch"] == begun_again_ns > before.epoch
+    assert rows(after)["package", "1"]["energy_uj"] == 0
+    assert rows(after)[PACKAGE]["epoch"] == before.epoch
+    assert rows(after)[PACKAGE]["energy_uj"] == 10_000_000
 
 
 def test_a_zone_that_is_away_over_a_restart_never_goes_backwards(node, tree):
@@ -181,7 +184,7 @@ def test_a_zone_that_is_away_over_a_restart_never_goes_backwards(node, tree):
         node.restart()
         frame = node.tick()
         if DRAM in rows(frame):
-            seen.append((frame.epoch, rows(frame)[DRAM]["energy_uj"]))
+            seen.append((rows(frame)[DRAM]["epoch"], rows(frame)[DRAM]["energy_uj"]))
     assert len(seen) == 3
     assert seen == sorted(seen)
 
@@ -221,9 +224,8 @@ def test_unreadable_rapl_is_said_and_estimated(tree, clock, monkeypatch):
     def refuse(path, *_arguments):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(zone_meter.os, "open", refuse)
-        node = Node(tree.sysfs, clock)
+    monkeypatch.setattr(zone_meter.os, "open", refuse)
+    node = Node(tree.sysfs, clock)
     node.stage.on_frame(activity(clock.now_ns, [S]))
     frame = node.tick()
     assert set(rows(frame)) == {(zone, "estimator0") for zone in ("package", "dram", "platform")}
@@ -259,6 +261,8 @@ def test_a_frame_without_zones_is_a_heartbeat(bare):
 
 def test_the_start_without_a_meter_warns_once(bare):
     """One short line, also behind the name that `wattline up` prints: an estimate, and the page about it."""
+    bare.tick()
+    bare.tick()
     lines = bare.runtime.text.getvalue().splitlines()
     (warning,) = (line for line in lines if "WARNING" in line)
     assert len("calculator | " + warning) <= 160

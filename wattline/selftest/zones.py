@@ -11,6 +11,7 @@ from .law import NOISE_PERIOD_NS, Law, Moment, Noise
 _WATTS = {"package": (20.0, 15.0), "core": (6.0, 12.0), "dram": (4.0, 1.5), "psys": (60.0, 20.0)}
 _RANGE_UJ = 262_143_328_850  # of a unit of 61 µJ, as on most Intel machines
 _START_RAW_UJ = 123_456_789
+_START_RAW_STEP_UJ = 1_000_000_000  # from one socket to the next: no two counters are equal by chance
 _FIGURES = frozenset({"idle_w", "busy_w", "noise_w", "start_raw_uj", "range_uj"})
 
 
@@ -23,7 +24,11 @@ class Zone:
     law: Law
     start_raw_uj: int
     range_uj: int
+    socket: int = 0
     failure: int = 0  # an errno instead of readings
+    is_hidden: bool = False  # its directory is not there
+    wrong_reads: int = 0  # so many of its next readings are off
+    wrong_by_uj: int = 0
     reads: int = 0
     first_uj: int = 0
     last_uj: int = 0
@@ -63,11 +68,13 @@ def zones_of(config: Mapping[str, Any], sockets: Sequence[frozenset[int]]) -> di
     Raises ValueError for a zone or a figure that isn't there.
     """
     places: dict[str, tuple[str, str, frozenset[int]]] = {}
+    socket_of: dict[str, int] = {}
     for socket, cpus in enumerate(sockets):
         package, top = f"package-{socket}", f"intel-rapl:{socket}"
         places[package] = (package, top, cpus)
         for number, name in enumerate(("core", "dram")):
             places[f"{package}/{name}"] = (name, f"{top}/{top}:{number}", cpus)
+        socket_of |= dict.fromkeys((package, f"{package}/core", f"{package}/dram"), socket)
     if config.get("psys"):
         places["psys"] = ("psys", f"intel-rapl:{len(sockets)}", frozenset().union(*sockets))
     wanted: Mapping[str, Mapping[str, Any]] = config.get("zones", {})
@@ -85,7 +92,8 @@ def zones_of(config: Mapping[str, Any], sockets: Sequence[frozenset[int]]) -> di
             name=name,
             path=path,
             law=Law(_uw(own.get("idle_w", idle_w)), _uw(own.get("busy_w", busy_w)), cpus, noise),
-            start_raw_uj=own.get("start_raw_uj", _START_RAW_UJ),
+            start_raw_uj=own.get("start_raw_uj", _START_RAW_UJ + socket_of.get(key, 0) * _START_RAW_STEP_UJ),
+            socket=socket_of.get(key, -1),
             range_uj=own.get("range_uj", _RANGE_UJ),
         )
     return zones

@@ -4,6 +4,7 @@
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from services.power import loop, zone_meter
 from services.power.loop import PowerStage
 from services.power.settings import PowerSettings
 from services.power.source import utc
+from services.power.switch import SILENT_MAX
 from wattline.wire.codec import decode, encode
+from wattline.wire.columns import U64
 from wattline.wire.frames import SourceState
 
 from .world import RANGE_UJ, Clock, FakeRuntime, RaplTree, S, activity, rows
@@ -247,8 +250,80 @@ def test_from_estimate_to_meter_is_another_series(bare, tree, clock):
     bare.settings = PowerSettings(path_sysfs=tree.sysfs)
     bare.restart()
     after = bare.tick()
-    assert after.epoch > before.epoch
+    assert min(after.zone_epochs()) > max(before.zones.mono_ns)
     assert set(after.zones.source) == {"rapl-sysfs"}
+
+
+def test_a_meter_that_appears_ends_the_estimate(bare, clock):
+    """Its zones are in the next frame, in epochs of their own; the estimate has no row any more."""
+    bare.stage.on_frame(activity(clock.now_ns, [S]))
+    estimated = bare.tick()
+    tree = RaplTree(bare.settings.path_sysfs)
+    tree.zone("intel-rapl:0", "package-0", energy_uj=5_000_000)
+    bare.stage.on_frame(activity(clock.now_ns, [2 * S]))
+    first = bare.tick()
+    assert set(estimated.zones.source) == {"trained_power_model"}
+    assert set(first.zones.source) == {"rapl-sysfs"}
+    assert first.epoch == estimated.epoch
+    assert rows(first)[PACKAGE]["energy_uj"] == 0
+    assert rows(first)[PACKAGE]["epoch"] > max(estimated.zones.mono_ns)
+    assert first.sources == [SourceState(name="rapl-sysfs", up=True)]
+    tree.set("intel-rapl:0", 35_000_000)
+    bare.stage.on_frame(activity(clock.now_ns, [3 * S]))
+    assert rows(bare.tick())[PACKAGE]["energy_uj"] == 30_000_000
+    assert "rapl-sysfs has zones now" in bare.runtime.text.getvalue()
+
+
+def test_the_estimate_takes_over_when_every_meter_has_gone(node, tree, clock):
+    """After five frames without a zone, and never for a time that the meter has counted or counts later."""
+    tree.set("intel-rapl:0", 11_000_000)
+    metered = node.tick()
+    shutil.move(tree.powercap, tree.sysfs / "gone")
+    silent = []
+    for second in range(SILENT_MAX):
+        node.stage.on_frame(activity(clock.now_ns, [second * S]))
+        silent.append(node.tick())
+    assert [len(frame.zones) for frame in silent] == [0] * SILENT_MAX
+    assert [[state.name for state in frame.sources] for frame in silent] == [["rapl-sysfs"]] * SILENT_MAX
+    for second in (6, 7):
+        node.stage.on_frame(activity(clock.now_ns, [second * S]))
+        estimated = node.tick()
+    assert set(estimated.zones.source) == {"trained_power_model"}
+    assert min(estimated.zone_epochs()) > max(metered.zones.mono_ns)
+    assert [state.up for state in estimated.sources] == [False, True]
+    tree.powercap.parent.mkdir(exist_ok=True)
+    shutil.move(tree.sysfs / "gone", tree.powercap)
+    tree.set("intel-rapl:0", 99_000_000)
+    back = node.tick()
+    assert set(back.zones.source) == {"rapl-sysfs"}
+    assert rows(back)[PACKAGE]["energy_uj"] == 0
+    assert rows(back)[PACKAGE]["epoch"] > max(estimated.zones.mono_ns)
+
+
+def test_a_meter_that_is_silent_for_a_moment_goes_on(node, tree):
+    """Fewer missing frames than that switch nothing, and cost no energy."""
+    node.tick()
+    shutil.move(tree.powercap, tree.sysfs / "gone")
+    for _second in range(SILENT_MAX - 1):
+        assert len(node.tick().zones) == 0
+    shutil.move(tree.sysfs / "gone", tree.powercap)
+    tree.set("intel-rapl:0", 31_000_000)
+    after = node.tick()
+    assert rows(after)[PACKAGE]["energy_uj"] == 30_000_000
+    assert after.zones.epoch == U64()
+
+
+def test_absent_zones_are_in_the_frame(node, tree):
+    """A zone that can't be read is named with its reason, also over the wire."""
+    (tree.powercap / "intel-rapl:0/energy_uj").write_text("", encoding="ascii")
+    frame = decode(encode(node.tick()))
+    assert (frame.absent.source, frame.absent.zone, frame.absent.index) == (
+        ["rapl-sysfs"],
+        ["package"],
+        ["0"],
+    )
+    assert frame.absent.why == ["unreadable"]
+    assert "expected decimal microjoules" in frame.absent.reason[0]
 
 
 def test_a_frame_without_zones_is_a_heartbeat(bare):

@@ -24,17 +24,22 @@ class Zone:
     law: Law
     start_raw_uj: int
     range_uj: int
-    socket: int = 0
     failure: int = 0  # an errno instead of readings
     is_hidden: bool = False  # its directory is not there
     wrong_reads: int = 0  # so many of its next readings are off
     wrong_by_uj: int = 0
+    mirrored: "Zone | None" = None  # the zone whose counter it shows instead of its own
     reads: int = 0
     first_uj: int = 0
     last_uj: int = 0
 
     def serve(self, moment: Moment) -> int:
         """The raw counter at a moment; the first reading defines where it begins."""
+        if self.mirrored is not None:
+            return self.mirrored.serve(moment)
+        if self.wrong_reads:
+            self.wrong_reads -= 1
+            return (self._raw_uj(self.law.energy_uj(moment)) + self.wrong_by_uj) % self.range_uj
         energy_uj = self.law.energy_uj(moment)
         if not self.reads:
             self.first_uj = energy_uj
@@ -93,9 +98,14 @@ def zones_of(config: Mapping[str, Any], sockets: Sequence[frozenset[int]]) -> di
             path=path,
             law=Law(_uw(own.get("idle_w", idle_w)), _uw(own.get("busy_w", busy_w)), cpus, noise),
             start_raw_uj=own.get("start_raw_uj", _START_RAW_UJ + socket_of.get(key, 0) * _START_RAW_STEP_UJ),
-            socket=socket_of.get(key, -1),
             range_uj=own.get("range_uj", _RANGE_UJ),
         )
+    mirrors: Mapping[str, str] = config.get("mirrors", {})
+    if unknown := {*mirrors, *mirrors.values()} - set(places):
+        raise ValueError(f"mirrors: expected zones {sorted(places)}, got {sorted(unknown)}")
+    for name, mirrored in mirrors.items():
+        zones[name].mirrored = zones[mirrored]
+        zones[name].range_uj = zones[mirrored].range_uj
     return zones
 
 

@@ -262,7 +262,8 @@ class AbsentZones(Table, kw_only=True):
     reason: list[str]
 
 
-def _none_absent() -> AbsentZones:
+def none_absent() -> AbsentZones:
+    """The table without a row."""
     return AbsentZones(source=[], zone=[], index=[], why=[], reason=[])
 
 
@@ -290,7 +291,7 @@ class Power(Frame, kw_only=True, tag_field="topic", tag="power"):
     zones: PowerZones
     gpu_use: GpuUse = field(default_factory=_no_gpu_use)
     sources: list[SourceState] = field(default_factory=list)
-    absent: AbsentZones = field(default_factory=_none_absent)
+    absent: AbsentZones = field(default_factory=none_absent)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -484,7 +485,7 @@ class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
     containers: EnergyContainers
     processes: EnergyProcesses
     sources: list[SourceState] = field(default_factory=list)
-    absent: AbsentZones = field(default_factory=_none_absent)  # as power reports them
+    absent: AbsentZones = field(default_factory=none_absent)  # as power reports them
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -76,7 +76,7 @@ def source_up(series):
 
 
 def settled(exporter, rapl):
-    """What is measured and what is true in the first scrape in which they are equal, or the last one tried."""
+    """What is measured and what is true in the first scrape in which they agree, or the last one tried."""
     deadline_s = time.monotonic() + 10
     while True:
         series, truth = scrape(exporter), true_uj(rapl)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The most power that a zone can plausibly draw, and so the most energy that a reading can add. Pure."""
 
-# At least twice what the largest are rated. It bounds which readings are accepted and, with a counter's
+# At least this times what the largest are rated. It bounds which readings are accepted and, with a counter's
 # range, how long a pause can be bridged.
+POWER_MARGIN = 2
 POWER_MAX_W = {
     "package": 1000,  # one socket: 500 W (Intel Xeon 6980P, AMD EPYC 9965 datasheets)
     "core": 1000,  # within package

@@ -82,6 +82,7 @@ def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
             PowerModel.from_floats(document.models[number]),
             table.share_by[number],
             reading_interval_ns=table.reading_interval_ns[number] if table.reading_interval_ns else 0,
+            missed=table.missed[number] if table.missed else 0,
         )
         for number, name in enumerate(zip(table.zone, table.index, table.source, strict=True))
     ]
@@ -118,6 +119,7 @@ def _partition(document: LedgerDocument) -> Partition:
             for row, name in enumerate(names)
         },
         {name for name, listed in zip(names, table.listed, strict=True) if listed},
+        {name: listed - 1 for name, listed in zip(names, table.listed, strict=True) if listed},
     )
 
 

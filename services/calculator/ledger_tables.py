@@ -20,7 +20,7 @@ class ZonesTable(Table, kw_only=True):
     more than the figure, 0 if there is none.
     """
 
-    optional = frozenset({"reading_interval_ns"})  # older ledgers have none
+    optional = frozenset({"reading_interval_ns", "missed"})  # older ledgers have none
 
     zone: list[str]
     index: list[str]
@@ -45,6 +45,7 @@ class ZonesTable(Table, kw_only=True):
     least_uw: U64
     least_use_ppm: U32
     reading_interval_ns: U64 = field(default_factory=U64)
+    missed: U32 = field(default_factory=U32)
 
 
 class PointsTable(Table, kw_only=True):
@@ -195,7 +196,10 @@ class GpuReadTable(Table, kw_only=True):
 
 
 class CurvesTable(Table, kw_only=True):
-    """The zones that `other` is the rest of: each at the time up to which that is known, and its newest."""
+    """The zones that `other` is the rest of: each at the time up to which that is known, and its newest.
+
+    `listed`: 0 for a zone that has ended, else one more than the frames since the one that had it.
+    """
 
     zone: list[str]
     index: list[str]

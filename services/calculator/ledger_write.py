@@ -108,6 +108,7 @@ def _zones_table(zones: list[Zone]) -> ZonesTable:
         gaps=U32(zone.gaps for zone in zones),
         told_gaps=U32(zone.told_gaps for zone in zones),
         reading_interval_ns=U64(zone.reading_interval_ns for zone in zones),
+        missed=U32(zone.missed for zone in zones),
         measured_uj=U64(zone.measured_uj for zone in zones),
         idle_uj=U64(zone.idle_uj for zone in zones),
         idle_remainder=U64(zone.idle_remainder for zone in zones),
@@ -214,12 +215,12 @@ def _gpu_table(gpu: GpuBook) -> GpuTable:
 
 
 def _curves_table(partition: Partition) -> CurvesTable:
-    curves = list(partition.curves.items())
+    names, curves = list(partition.curves), list(partition.curves.items())
     return CurvesTable(
         zone=[name[0] for name, _curve in curves],
         index=[name[1] for name, _curve in curves],
         source=[name[2] for name, _curve in curves],
-        listed=U32(name in partition.listed for name, _curve in curves),
+        listed=U32(partition.missed.get(name, 0) + 1 if name in partition.listed else 0 for name in names),
         epoch=U64(curve.epoch for _name, curve in curves),
         base_uj=U64(curve.base_uj for _name, curve in curves),
         mono_ns=U64(curve.points[0][0] for _name, curve in curves),

@@ -5,7 +5,7 @@ from collections import deque
 
 from wattline.errors import Fatal
 from wattline.runtime import Runtime
-from wattline.wire.frames import Activity, AnyFrame, Energy, Metadata, Power, SourceState
+from wattline.wire.frames import Activity, AnyFrame, Energy, Metadata, Power, SourceState, none_absent
 
 from .columns import ImpossibleError
 from .energy_frame import energy_tables
@@ -38,6 +38,7 @@ class CalculatorStage:
         self._names = Names()
         self._waiting: deque[tuple[int, Activity]] = deque()  # with the time of arrival
         self._sources: dict[str, list[SourceState]] = {}
+        self._absent = none_absent()
         self._published_ns = self._skew_ns = 0
         self._needs_requests = settings.idle_policy == REQUESTS
         self._ledger = LedgerFile(runtime.directory.ledger, runtime.node, runtime.boot_id)
@@ -66,7 +67,7 @@ class CalculatorStage:
             self._names.take_metadata(frame)
             self._sources["metadata"] = frame.sources
         elif isinstance(frame, Power):
-            self._sources["power"] = frame.sources
+            self._sources["power"], self._absent = frame.sources, frame.absent
             self._take_power(frame)
         self._advance()
 
@@ -142,6 +143,7 @@ class CalculatorStage:
             activity_epoch=self._state.usage.epoch,
             activity_mono_ns=self._state.usage.mono_ns,
             activity_skew_ns=self._skew_ns,
+            absent=self._absent,
             sources=[source for _service, sources in sorted(self._sources.items()) for source in sources],
             **energy_tables(self._state, self._rules),
         )

@@ -12,6 +12,9 @@ from .meter import Point, energy_at, thinned
 WHOLE = "platform"
 PARTS = ("package", "dram", "gpu")
 
+# A zone that is missing from so many power frames in a row has ended; from fewer, it is only late.
+ENDED_AFTER = 5
+
 ZoneName = tuple[str, str, str]  # zone, index, source
 
 
@@ -65,7 +68,8 @@ class Partition:
     remainder_uj: int = 0  # platform minus parts since the beginning; may fall, unlike `other_uj`
     other_uj: int = 0
     curves: dict[ZoneName, Curve] = field(default_factory=dict)
-    listed: set[ZoneName] = field(default_factory=set)  # in the newest frame: the others have ended
+    listed: set[ZoneName] = field(default_factory=set)  # in the newest frames: the others have ended
+    missed: dict[ZoneName, int] = field(default_factory=dict)  # frames since the one that had the zone
     _resume_ns: int = 0  # where to go on after a new epoch of the platform's publisher
 
     @property
@@ -97,7 +101,7 @@ class Partition:
 
     def end_frame(self, listed: set[ZoneName]) -> None:
         """All readings of a frame have been taken, and these zones were in it."""
-        self.listed = listed & self.curves.keys()
+        self.listed = {name for name in self.curves if self._is_there(name, listed)}
         platforms = [name for name in self.curves if name[0] == WHOLE and name in self.listed]
         if not platforms and not self.source:
             for curve in self.curves.values():
@@ -111,6 +115,12 @@ class Partition:
             self.remainder_uj = self.other_uj = 0
             for curve in self.curves.values():
                 curve.forget_before(self.bound_ns)
+
+    def _is_there(self, name: ZoneName, listed: set[ZoneName]) -> bool:
+        """True for a zone that has not ended: one that is only late must still be waited for."""
+        missed = 0 if name in listed else min(self.missed.get(name, ENDED_AFTER) + 1, ENDED_AFTER)
+        self.missed[name] = missed
+        return missed < (ENDED_AFTER if name[0] != WHOLE else 1)
 
     def readings(self) -> list[Point]:
         """The new readings of `other`: at those of the platform that all its parts have reached."""

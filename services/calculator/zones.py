@@ -2,7 +2,7 @@
 """The zones and their books: from readings and windows to attributed energy. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from wattline.second_look import SecondLook
@@ -14,7 +14,7 @@ from .attribute import NO_USE, POWER_GAP, Giving, MembersNow
 from .idle import FIXED, OBSERVED_MIN, Estimate, IdlePower
 from .meter import Judgement, Meter, Point, thinned
 from .model import PowerModel
-from .partition import Partition, ZoneName
+from .partition import ENDED_AFTER, Partition, ZoneName
 from .rules import MODEL, Rules
 from .share import choose, learn
 from .timeline import Timeline, Window
@@ -60,6 +60,7 @@ class Zone:
     share_by: str = ""
     unlearned: list[Point] = field(default_factory=list)  # readings that idle power is to be learned from
     seen_ns: int = 0  # time of the newest power frame that lists it
+    missed: int = 0  # power frames since, which don't
     reading_interval_ns: int = 0  # between its two newest readings
     power_max_uw: int = NODE_POWER_MAX_W * 1_000_000
     rejected: SecondLook[Reading] = field(default_factory=SecondLook)
@@ -100,29 +101,33 @@ class Zones:
 
     def read(self, power: Power, rules: Rules) -> int:
         """Take the readings of a frame; return how many were rejected."""
-        rows = power.zones
+        rows, epochs = power.zones, power.zone_epochs()
         refused = 0
         for row in range(len(rows)):
             name = (rows.zone[row], rows.index[row], rows.source[row])
             # Its energy counts from when its publisher began to count: now, or when its epoch began.
-            start_ns = power.epoch if rows.energy_uj[row] else rows.mono_ns[row]
-            reading = Reading(power.epoch, rows.mono_ns[row], rows.energy_uj[row])
+            start_ns = epochs[row] if rows.energy_uj[row] else rows.mono_ns[row]
+            reading = Reading(epochs[row], rows.mono_ns[row], rows.energy_uj[row])
             if reading.mono_ns > power.mono_ns or not self.has_room(name):
                 refused += 1  # of the future, or one zone too many
                 continue
-            zone = self._zone(name, power.epoch, start_ns)
+            zone = self._zone(name, epochs[row], start_ns)
             zone.power_max_uw = power_max_uw(name[0], is_measured=rows.provenance[row] == MEASURED)
             zone.seen_ns = power.mono_ns
             if self._read(zone, reading, rules):
                 zone.told_gaps = max(zone.told_gaps, rows.gaps[row])
                 zone.provenance, zone.model = rows.provenance[row], rows.model[row]
                 zone.error_ratio_ppm = rows.error_ratio_ppm[row]
-                self.partition.read(name, power.epoch, start_ns, reading.mono_ns, reading.energy_uj)
+                self.partition.read(name, epochs[row], start_ns, reading.mono_ns, reading.energy_uj)
             else:
                 refused += 1
         names = set(zip(rows.zone, rows.index, rows.source, strict=True))
         self.partition.is_told = self.partition.is_told or OTHER in rows.zone
         self.partition.end_frame(names)
+        if self.partition.is_listed and not self.partition.is_told:
+            names.add((OTHER, self.partition.index, self.partition.source))
+        for name, zone in self.zones.items():
+            zone.missed = 0 if name in names else min(zone.missed + 1, ENDED_AFTER)
         return refused + self._read_other(power.mono_ns, rules)
 
     def _read_other(self, now_ns: int, rules: Rules) -> int:
@@ -190,7 +195,24 @@ class Zones:
                 for run in timeline.runs(zone.meter.watermark_ns, read_ns):
                     self._attribute_window(zone, timelines.joined(run), members, rules)
                     advanced = True
+            if zone.missed >= ENDED_AFTER and zone.meter.points:
+                advanced |= self._end(zone, timeline, members, rules)
         return advanced
+
+    def _end(self, zone: Zone, timeline: Timeline, members: MembersNow, rules: Rules) -> bool:
+        """Attribute the energy of an ended zone after its last whole window; False if use isn't known yet.
+
+        No later reading will close that window. Its users have the part up to the zone's last reading.
+        """
+        read_ns = zone.meter.newest[0]
+        later = [window for window in timeline.windows if window.end_ns > read_ns]
+        if not later:
+            return False
+        if later[0].start_ns < read_ns:
+            self._attribute_window(zone, replace(later[0], end_ns=read_ns), members, rules)
+        else:
+            _book_unwatched(zone, read_ns, later[0].gap or NO_USE, self.accounts, rules)
+        return True
 
     def watermarks_ns(self, now_ns: int, *, of_gpu: str | None = None) -> list[int]:
         """Where the zones stand that are there, and go by a GPU's timeline, or by the CPUs'."""

@@ -72,6 +72,7 @@ def landing_page(inputs: Inputs, now_ns: int) -> str:
         *_table("Stages", _stages(inputs, now_ns)),
         *_table("Sources", _sources(inputs)),
         *_table("Zones", _zones(inputs)),
+        *_table("Absent zones", _absent_zones(inputs)),
         "</body></html>",
     ]
     return "\n".join(lines) + "\n"
@@ -98,3 +99,9 @@ def _zones(inputs: Inputs) -> Iterator[tuple[str, ...]]:
     if inputs.energy is not None:
         zones = inputs.energy.zones
         yield from zip(zones.zone, zones.index, zones.source, zones.provenance, zones.model, strict=True)
+
+
+def _absent_zones(inputs: Inputs) -> Iterator[tuple[str, ...]]:
+    if inputs.energy is not None:
+        absent = inputs.energy.absent
+        yield from zip(absent.zone, absent.index, absent.source, absent.why, absent.reason, strict=True)

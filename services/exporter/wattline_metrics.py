@@ -22,6 +22,7 @@ def families(energy: Energy) -> Iterator[Family]:
     """All own families that this frame has something for."""
     yield from _zone_counters(energy)
     yield from _zone_gauges(energy)
+    yield _absent_zones(energy)
     yield from doubt.families(energy)
     modes = workload_modes(energy)
     yield from _container_families(energy, modes)
@@ -95,6 +96,21 @@ def _zone_gauges(energy: Energy) -> Iterator[Family]:
         "Known error of an estimated zone as a ratio of its energy; absent if not known.",
         *known(series, zones.error_ratio_ppm),
         _RATIO_DECIMALS,
+    )
+
+
+def _absent_zones(energy: Energy) -> Family:
+    absent = energy.absent
+    return info(
+        "wattline_zone_absent",
+        "its labels name a zone that has no energy although its meter is there, and say why: unreadable, or "
+        "the mirror of a zone that is counted.",
+        [
+            label_text({"zone": zone, "index": index, "source": source, "why": why, "reason": reason})
+            for zone, index, source, why, reason in zip(
+                absent.zone, absent.index, absent.source, absent.why, absent.reason, strict=True
+            )
+        ],
     )
 
 

@@ -5,11 +5,14 @@ What a new reading means is a type, never a number: a first reading has no diffe
 neither has a gap.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from wattline.zone_power import energy_max_uj
+from wattline.second_look import AGREEING, SecondLook
+from wattline.zone_power import POWER_MARGIN, energy_max_uj
 
 _UW_NS_PER_UJ = 1_000_000_000  # µW × ns = 10⁻¹⁵ J, a thousand-millionth of a µJ
+_UW_PER_W = 1_000_000
+_SET = "the counter was set: energy between the last accepted reading and the next one is not counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,13 @@ class Wrap:
 class Gap:
     """Energy flowed that these readings can't tell. Go on from the new one.
 
-    `is_pause`: only because they are too far apart.
+    `is_pause`: only because they are too far apart. `energy_uj`: what readings after the gap, up to the new
+    one, have measured.
     """
 
     reason: str
     is_pause: bool = False
+    energy_uj: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,42 +120,77 @@ def _advance(previous: Reading, current: Reading, limits: Limits) -> Step:
 
 @dataclass(slots=True)
 class Account:
-    """One counter's energy since its epoch. `last` is the reading up to which `energy_uj` holds."""
+    """One counter's energy since its epoch. `last` is the reading up to which `energy_uj` holds.
+
+    Every reading is judged by the last accepted one. A rejected reading therefore costs no energy: the next
+    accepted one has it. Several rejected readings in a row that agree with each other replace the last
+    accepted one (wattline/second_look.py).
+    """
 
     limits: Limits
     energy_uj: int = 0
     gaps: int = 0
     last: Reading | None = None
     refused: int = 0
-    _suspect: Reading | None = None
+    _rejected: SecondLook[Reading] = field(default_factory=SecondLook)
+    # Of the rejected readings in a row that agree: the energy between them; True if the counter can have
+    # reached all of them, or the newest one, from the last accepted reading.
+    _agreed_uj: int = 0
+    _can_be_all: bool = True
+    _can_be_newest: bool = False
 
     def take(self, reading: Reading) -> Step:
-        """Account for a reading; what it was."""
-        result = self._judge(reading)
-        if isinstance(result, Refused):
-            self.refused += 1
-            is_later = self.last is None or reading.mono_ns > self.last.mono_ns
-            self._suspect = reading if is_later and _in_range(reading, self.limits) else None
-            return result
-        if isinstance(result, Advance | Wrap):
-            self.energy_uj += result.energy_uj
-        elif isinstance(result, Gap):
-            self.gaps += 1
-        self.last = reading
-        self._suspect = None
-        return result
+        """Account for a reading; return what it was."""
+        result = step(self.last, reading, self.limits)
+        between = None if self._rejected.newest is None else step(self._rejected.newest, reading, self.limits)
+        agreed_uj = between.energy_uj if isinstance(between, Advance | Wrap) else None
+        refused = result if isinstance(result, Refused) else self._doubt(reading, result, agreed_uj)
+        if refused is None:
+            return self._accept(reading, result)
+        self.refused += 1
+        if not self._is_confirmed(reading, agreed_uj, can_be=refused is not result):
+            return refused
+        if self._can_be_all:
+            return self._accept(reading, result)
+        return self._accept(reading, Gap(_SET, energy_uj=self._agreed_uj))
 
-    def _judge(self, reading: Reading) -> Step:
-        """A counter that was set back looks impossible once, and then goes on from where it was set.
+    def _doubt(self, reading: Reading, result: Step, agreed_uj: int | None) -> Refused | None:
+        """Return why a possible reading must be confirmed by later ones; None if it is accepted at once.
 
-        Without this it would be refused until enough time had gone by to make the whole jump plausible,
-        and then be believed: energy invented.
+        A single reading that is too high by less than the limit would raise the energy for good.
         """
-        if self._suspect is not None and isinstance(
-            step(self._suspect, reading, self.limits), Advance | Wrap
-        ):
-            return Gap("the counter was set back: its energy since the last reading is not counted")
-        return step(self.last, reading, self.limits)
+        if self.last is None or not isinstance(result, Advance | Wrap):
+            return None
+        rated_uw = self.limits.power_max_uw // POWER_MARGIN
+        is_usual = result.energy_uj <= energy_max_uj(rated_uw, reading.mono_ns - self.last.mono_ns)
+        if is_usual and not (self._can_be_newest and agreed_uj is not None):
+            return None
+        return Refused(
+            f"expected at most {rated_uw // _UW_PER_W} W, the most that such zones are rated; accepted once "
+            f"{AGREEING} readings in a row agree"
+        )
+
+    def _is_confirmed(self, reading: Reading, agreed_uj: int | None, *, can_be: bool) -> bool:
+        """Note a rejected reading; True if it is the last of enough that agree."""
+        if self.last is not None and reading.mono_ns <= self.last.mono_ns:
+            return False
+        if not _in_range(reading, self.limits):
+            self._rejected.clear()
+            self._can_be_newest = False
+            return False
+        self._agreed_uj = 0 if agreed_uj is None else self._agreed_uj + agreed_uj
+        self._can_be_all = can_be and (agreed_uj is None or self._can_be_all)
+        self._can_be_newest = can_be
+        return self._rejected.reject(reading, lambda _earlier, _later: agreed_uj is not None)
+
+    def _accept(self, reading: Reading, result: Step) -> Step:
+        if isinstance(result, Advance | Wrap | Gap):
+            self.energy_uj += result.energy_uj
+        self.gaps += isinstance(result, Gap)
+        self.last = reading
+        self._rejected.clear()
+        self._can_be_newest = False
+        return result
 
 
 def resume(limits: Limits, energy_uj: int, gaps: int, last: Reading, last_range_uj: int) -> Account:

@@ -11,7 +11,7 @@ from wattline.wire.frames import Activity, SourceState
 
 from .power_model import PACKAGE, ZONES, Curve, PowerModel, decode
 from .settings import PowerSettings
-from .source import ESTIMATED, Former, Note, Readings, Source, Zone, ZoneEnergy, utc
+from .source import ESTIMATED, Former, Level, Note, Readings, Source, Zone, ZoneEnergy, utc
 
 SOURCE = "trained_power_model"
 INDEX = "estimator0"
@@ -28,7 +28,7 @@ _STALE_INTERVALS = 3
 _STALE_NS_MIN = _NS_PER_S
 
 
-def open_source(settings: PowerSettings, former: Former) -> Source | SourceState:  # noqa: ARG001 needs none
+def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:  # noqa: ARG001 needs neither
     """The estimator works anywhere."""
     try:
         model = decode(MODEL.read_bytes())
@@ -73,13 +73,16 @@ class Estimator:
             for name in ZONES
         ]
         self.zones = [account.zone for account in self._accounts]
-        self.notes = [Note("no_meter", _NO_METER)]
-        self.resumed = former.resumable(self.zones)
+        # If only one has no row, all begin again: they hold up to the same activity.
+        self.resumed = all(zone in former.rows for zone in self.zones)
+        self._epoch = 0  # 0: nothing counted yet
+        # Other series have the energy up to here.
+        self._begin_ns = 0 if self.resumed else former.until_ns
         self._usage: NodeUse | None = None
         self._interval_ns = 0
         self._impossible = ""
         self._rejected = SecondLook[NodeUse]()
-        self._unsaid: list[Note] = []
+        self._unsaid = [Note("no_meter", _NO_METER, level=Level.WARNING)]
         if self.resumed:
             self._resume(former)
 
@@ -87,6 +90,8 @@ class Estimator:
         """Add what the node did since the last activity."""
         usage, previous = NodeUse.of(activity), self._usage
         self._interval_ns = usage.interval_ns
+        if usage.mono_ns < self._begin_ns:
+            return
         if previous is not None:
             if usage.mono_ns <= previous.mono_ns:
                 return  # accounted for already, by this run or the one before
@@ -102,6 +107,7 @@ class Estimator:
 
     def _accept(self, usage: NodeUse) -> None:
         self._usage = usage
+        self._epoch = self._epoch or usage.mono_ns
         self._impossible = ""
         self._rejected.clear()
 
@@ -122,8 +128,14 @@ class Estimator:
         reason = self._impossible or self._staleness(now_ns)
         if self._usage is None or reason:
             return Readings([], SourceState(name=SOURCE, up=False, reason=reason), notes)
-        rows = [_row(account, self._usage) for account in self._accounts]
+        rows = [self._row(account, self._usage) for account in self._accounts]
         return Readings(rows, SourceState(name=SOURCE, up=True), notes)
+
+    def begin_again(self) -> None:
+        """End all series: the next one begins with the next activity."""
+        for account in self._accounts:
+            account.energy_uj = account.gaps = account.parts = 0
+        self._usage, self._epoch = None, 0
 
     def close(self) -> None:
         """Nothing is open."""
@@ -133,7 +145,20 @@ class Estimator:
             row = former.rows[account.zone]
             account.energy_uj, account.gaps = row.energy_uj, row.gaps
         row = former.rows[self.zones[ZONES.index(PACKAGE)]]
+        self._epoch = row.epoch
         self._usage = NodeUse(mono_ns=row.mono_ns, busy_ns=row.raw, epoch=row.raw_epoch)
+
+    def _row(self, account: Account, usage: NodeUse) -> ZoneEnergy:
+        return ZoneEnergy(
+            zone=account.zone,
+            epoch=self._epoch,
+            mono_ns=usage.mono_ns,
+            energy_uj=account.energy_uj,
+            raw=usage.busy_ns,
+            raw_epoch=usage.epoch,
+            gaps=account.gaps,
+            error_ratio_ppm=account.error_ratio_ppm,
+        )
 
     def _staleness(self, now_ns: int) -> str:
         if self._usage is None or not self._interval_ns:
@@ -147,22 +172,10 @@ class Estimator:
         )
 
 
-def _row(account: Account, usage: NodeUse) -> ZoneEnergy:
-    return ZoneEnergy(
-        zone=account.zone,
-        mono_ns=usage.mono_ns,
-        energy_uj=account.energy_uj,
-        raw=usage.busy_ns,
-        raw_epoch=usage.epoch,
-        gaps=account.gaps,
-        error_ratio_ppm=account.error_ratio_ppm,
-    )
-
-
 def _new_count(activity: Activity, previous: NodeUse) -> Note:
     """A probe that is stopped begins a new count; after a crash it goes on with the old one."""
     unix_minus_mono_ns = activity.unix_ns - activity.mono_ns
     last = utc(previous.mono_ns + unix_minus_mono_ns)
     start = utc(max(previous.mono_ns, activity.epoch) + unix_minus_mono_ns)
     cause = f"energy between the probe's last sample at {last} and its new start at {start} is not counted"
-    return Note("gap", cause, is_planned=True)
+    return Note("gap", cause, level=Level.INFO)

@@ -1,182 +1,191 @@
 # SPDX-License-Identifier: Apache-2.0
 """Energy from the RAPL counters that the kernel shows in sysfs (powercap)."""
 
-import errno
-import os
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from wattline.wire.frames import Activity, SourceState
-from wattline.zone_power import power_max_uw
+from wattline.wire.frames import MIRROR, UNREADABLE, ZONES_MAX, Activity, SourceState
 
-from .counter import Account, Gap, Limits, Reading, Refused, resume
-from .rapl_zones import SOURCE, RaplZone, find_zones
+from .mirrors import Counter, Mirrors
+from .rapl_zones import SOURCE, Found, find_zones, listing
 from .settings import PowerSettings
-from .source import Former, Note, Readings, Source, ZoneEnergy, utc
-
-_READ_BYTES = 64  # a 64-bit counter has at most 20 digits
-
-Attempt = Reading | str  # a reading, or why there is none
+from .source import Absent, Former, Level, Note, Readings, Source, Zone, ZoneEnergy
+from .zone_meter import Failure, ZoneMeter
 
 
-def open_source(settings: PowerSettings, former: Former) -> Source | SourceState:
-    """The RAPL zones of this node, or why none can be read."""
-    powercap = settings.path_sysfs / "class" / "powercap"
-    zones, passed_over = find_zones(powercap)
-    failures: list[str] = []
-    opened: list[tuple[ZoneMeter, Attempt]] = []
-    for zone in zones:
-        meter = ZoneMeter(zone)
-        attempt = meter.attempt()
-        if isinstance(attempt, str):
-            failures.append(attempt)
-        # One that is silent now is waited for only if a former run has counted it: see Former.resumable.
-        if isinstance(attempt, Reading) or meter.zone in former.rows:
-            opened.append((meter, attempt))
-    if len(failures) == len(zones):
-        return SourceState(name=SOURCE, up=False, reason=_why_none(powercap, [*failures, *passed_over]))
-    return RaplSysfs(opened, former, [Note("zone_skipped", reason) for reason in passed_over + failures])
+def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:
+    """The RAPL zones of this node, also those that come later."""
+    return RaplSysfs(settings, former, now_ns)
 
 
-class ZoneMeter:
-    """One zone's energy_uj, kept open: the kernel makes its text anew at each read from offset 0."""
+@dataclass
+class _Tick:
+    """What one reading of all zones has brought."""
 
-    def __init__(self, found: RaplZone) -> None:
-        self.zone = found.zone
-        self.account = Account(Limits(found.range_uj, power_max_uw(found.zone.name, is_measured=True)))
-        self._path = found.directory / "energy_uj"
-        self._descriptor: int | None = None
-
-    def attempt(self) -> Attempt:
-        """The counter, at the middle of the time that reading it took, or why it could not be read."""
-        try:
-            if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            before_ns = time.monotonic_ns()
-            data = os.pread(self._descriptor, _READ_BYTES, 0)
-            after_ns = time.monotonic_ns()
-            return Reading((before_ns + after_ns) // 2, parse_uj(data))
-        except OSError as error:
-            # A zone that went and came back (ENODEV) is another file under the same name.
-            self.close()
-            return f"{self.zone}: {self._path}: {error.strerror}{_cure(error)}"
-        except ValueError as error:
-            self.close()
-            return f"{self.zone}: {self._path}: {error}"
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    rows: dict[Zone, ZoneEnergy] = field(default_factory=dict)
+    absent: list[Absent] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # why zones that should have a row have none
+    notes: list[Note] = field(default_factory=list)
 
 
 class RaplSysfs:
-    """The RAPL zones that could be read at the start, or that a former run has counted."""
+    """The RAPL zones that there are; which these are is looked up at each reading."""
 
     follows_activity = False
 
-    def __init__(
-        self, opened: Sequence[tuple[ZoneMeter, Attempt]], former: Former, notes: Sequence[Note]
-    ) -> None:
-        self._meters = [meter for meter, _attempt in opened]
-        self.zones = [meter.zone for meter in self._meters]
-        self.notes = notes
-        self.resumed = former.resumable(self.zones)
+    def __init__(self, settings: PowerSettings, former: Former, now_ns: int) -> None:
+        """Take the first readings: energy counts from them, or from the former run's last ones."""
+        self._sysfs = settings.path_sysfs
+        self._powercap = self._sysfs / "class" / "powercap"
+        self._former = former
+        self._meters: dict[Zone, ZoneMeter] = {}  # in the order in which they were found
+        self._mirrors = Mirrors()
+        self._found = Found()
+        self._listing: tuple[str, ...] | None = None
+        self._must_look = True
+        self._said: set[str] = set()
+        self._unpublished: set[Zone] = set()
         self._unsaid: list[Note] = []
-        for meter, attempt in opened:
-            stopped = ""
-            if self.resumed:
-                last = former.rows[meter.zone]
-                meter.account = _resume(meter.account.limits, last)
-                stopped = utc(last.mono_ns + former.unix_minus_mono_ns)
-            _row, note = account_for(meter, attempt, stopped)
-            self._unsaid += [note] if note else []
+        self._has_begun = False
+        self._unsaid = list(self.read(now_ns).notes)
+        self._has_begun = True
+
+    @property
+    def zones(self) -> Sequence[Zone]:
+        """Those that have been read, or that a former run has counted."""
+        return [meter.zone for meter in self._meters.values() if meter.is_listed and meter.epoch]
+
+    @property
+    def resumed(self) -> bool:
+        """True if it goes on from the former row of any of its zones."""
+        return any(zone in self._former.rows for zone in self._meters)
 
     def on_activity(self, activity: Activity) -> None:
         """A meter has no use for it."""
 
-    def read(self, now_ns: int) -> Readings:  # noqa: ARG002 each reading has its own time
+    def read(self, now_ns: int) -> Readings:
         """The zones that can be read now; the state says which can't."""
-        rows: list[ZoneEnergy] = []
-        notes, self._unsaid = self._unsaid, []
-        missing: list[str] = []
-        for meter in self._meters:
-            row, note = account_for(meter, meter.attempt())
-            if note:
-                notes.append(note)
-            if row:
-                rows.append(row)
-            elif note:
-                missing.append(note.cause)
-        return Readings(rows, SourceState(name=SOURCE, up=not missing, reason="; ".join(missing)), notes)
+        tick = _Tick(absent=list(self._found.unreadable))
+        tick.notes, self._unsaid = self._unsaid, []
+        self._look(tick)
+        self._read_all(tick, now_ns)
+        reason = "; ".join(tick.missing)
+        if not tick.rows or self._found.dangling:
+            reason = self._found.why_none(self._powercap) or reason
+        is_up = bool(tick.rows) and not reason
+        return Readings(
+            list(tick.rows.values()),
+            SourceState(name=SOURCE, up=is_up, reason=reason),
+            tick.notes,
+            tick.absent,
+        )
+
+    def begin_again(self) -> None:
+        """End all series. Zones read later begin at 0 in a new epoch."""
+        self.close()
+        self._meters, self._mirrors, self._former = {}, Mirrors(), Former()
+        self._unpublished = set()
+        self._must_look = True
 
     def close(self) -> None:
         """Close all descriptors."""
-        for meter in self._meters:
+        for meter in self._meters.values():
             meter.close()
 
+    def _look(self, tick: _Tick) -> None:
+        """Find out which zones there are, if that may have changed since the last time."""
+        now = listing(self._powercap)
+        if self._must_look or now != self._listing:
+            self._listing = now
+            self._found = find_zones(self._sysfs)
+            self._place(tick)
+        self._must_look = bool(self._found.unreadable or self._found.dangling)
+        tick.absent = list(self._found.unreadable)
+        for one in self._found.unreadable:
+            tick.missing.append(one.reason)
+            tick.notes.append(Note("unreadable", one.reason))
 
-def parse_uj(data: bytes) -> int:
-    """A counter's text. Raises ValueError: an empty or torn read must not become a number."""
-    text = data.strip()
-    if not text.isdigit():
-        raise ValueError(f"expected decimal microjoules, got {data!r:.80}")
-    return int(text)
+    def _place(self, tick: _Tick) -> None:
+        """Take zones that have appeared; note which have gone."""
+        found = {one.zone: one for one in self._found.zones}
+        for zone, meter in self._meters.items():
+            if meter.is_listed and zone not in found:
+                meter.is_listed = False
+                meter.close()
+                tick.notes.append(Note("zone_gone", f"{zone}: its directory has gone", level=Level.INFO))
+        # Those that were counted before lead, should others show the same counter.
+        for zone, one in sorted(found.items(), key=lambda item: item[0] not in self._former.rows):
+            if zone in self._meters:
+                self._meters[zone].place(one)
+            elif len(self._meters) < ZONES_MAX:
+                self._meters[zone] = ZoneMeter(one, self._former)
+                self._unpublished.add(zone)
+                if self._has_begun:
+                    tick.notes.append(Note("zone_found", f"{zone}: {one.directory}", level=Level.INFO))
+            else:
+                self._found.skipped.append(
+                    f"{one.directory}: expected at most {ZONES_MAX} zones, got one more"
+                )
+        for reason in self._found.skipped:
+            if reason not in self._said:
+                self._said.add(reason)
+                tick.notes.append(Note("zone_skipped", reason, level=Level.INFO))
 
+    def _read_all(self, tick: _Tick, now_ns: int) -> None:
+        counters: dict[Zone, Counter] = {}
+        for zone, meter in self._meters.items():
+            if not meter.is_listed:
+                continue
+            read = meter.read()
+            if isinstance(read, Failure):
+                self._must_look = True
+                tick.absent.append(Absent(SOURCE, zone.name, zone.index, UNREADABLE, read.reason))
+                tick.missing.append(read.reason)
+                tick.notes.append(Note("unreadable", read.reason))
+            else:
+                counters[zone] = read
+        self._succeed(counters, tick)
+        accepted: dict[Zone, Counter] = {}
+        for zone, counter in counters.items():
+            row, note = self._meters[zone].take(counter.reading, now_ns)
+            if note:
+                tick.notes.append(note)
+            if row:
+                tick.rows[zone] = row
+                accepted[zone] = counter
+            elif note:
+                tick.missing.append(note.cause)
+        self._withhold_mirrors(accepted, tick)
 
-def account_for(
-    meter: ZoneMeter, attempt: Attempt, stopped: str = ""
-) -> tuple[ZoneEnergy | None, Note | None]:
-    """The zone's row after an attempt to read it (none without a valid reading), and what to log.
+    def _succeed(self, counters: Mapping[Zone, Counter], tick: _Tick) -> None:
+        """Let mirrors take the part of counted zones that can't be read, from their last reading on."""
+        for zone, meter in self._meters.items():
+            if zone in counters or self._mirrors.is_withheld(zone):
+                continue
+            heir = self._mirrors.successor(zone, counters)
+            if heir is not None:
+                self._meters[heir].take_over(meter)
+                cause = f"{heir} shows the counter of {zone}, which can't be read now, and is counted instead"
+                tick.notes.append(Note("zone_mirror", cause, level=Level.INFO))
 
-    `stopped`: when the service stopped, if this is the first reading after that.
-    """
-    if isinstance(attempt, str):
-        return None, Note("unreadable", attempt)
-    account = meter.account
-    last = account.last
-    result = account.take(attempt)
-    if isinstance(result, Refused):
-        figures = {"raw_uj": attempt.raw_uj, "last_raw_uj": last.raw_uj if last else None}
-        return None, Note("refused", f"{meter.zone}: reading rejected: {result.reason}", figures)
-    row = ZoneEnergy(
-        zone=meter.zone,
-        mono_ns=attempt.mono_ns,
-        energy_uj=account.energy_uj,
-        raw=attempt.raw_uj,
-        raw_range=account.limits.range_uj,
-        gaps=account.gaps,
-    )
-    return row, _gap_note(meter, result, stopped) if isinstance(result, Gap) else None
-
-
-def _gap_note(meter: ZoneMeter, gap: Gap, stopped: str) -> Note:
-    if not (stopped and gap.is_pause):
-        return Note("gap", f"{meter.zone}: {gap.reason}")
-    return Note(
-        "gap",
-        f"{meter.zone}: energy between the stop at {stopped} and this start is not counted, since after "
-        f"{meter.account.limits.pause_max_ns / 1e9:.0f} s its counter may have wrapped more than once",
-        is_planned=True,
-    )
-
-
-def _resume(limits: Limits, row: ZoneEnergy) -> Account:
-    return resume(limits, row.energy_uj, row.gaps, Reading(row.mono_ns, row.raw), row.raw_range)
-
-
-def _cure(error: OSError) -> str:
-    if error.errno in {errno.EACCES, errno.EPERM}:
-        return " (only root may, since Linux 5.10: start power as root, or give its user read access)"
-    return ""
-
-
-def _why_none(powercap: Path, reasons: Sequence[str]) -> str:
-    if reasons:
-        return "; ".join(reasons)
-    return (
-        f"no intel-rapl zones in {powercap}: a virtual machine, or the driver is not loaded; to measure, "
-        "run on bare metal (or have RAPL shown to the guest) and `modprobe intel_rapl_msr`"
-    )
+    def _withhold_mirrors(self, accepted: Mapping[Zone, Counter], tick: _Tick) -> None:
+        changes = self._mirrors.judge(accepted, frozenset(self._unpublished))
+        for zone, leader in changes.mirrored:
+            cause = f"{zone} shows the counter of {leader}, so its energy is counted once, as {leader}"
+            tick.notes.append(Note("zone_mirror", cause, level=Level.WARNING))
+        for zone, leader in changes.parted:
+            meter = self._meters[zone]
+            meter.begin_here()
+            if row := meter.row():
+                tick.rows[zone] = row
+            cause = f"{zone} no longer shows the counter of {leader}, and is counted from now on"
+            tick.notes.append(Note("zone_mirror", cause, level=Level.WARNING))
+        for zone in accepted:
+            if self._mirrors.is_withheld(zone):
+                del tick.rows[zone]
+            else:
+                self._unpublished.discard(zone)
+            leader_of = self._mirrors.leader(zone)
+            if leader_of is not None:
+                reason = f"shows the counter of {leader_of}, which is counted"
+                tick.absent.append(Absent(SOURCE, zone.name, zone.index, MIRROR, reason))

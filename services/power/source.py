@@ -4,10 +4,11 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol, Self
 
 from wattline.wire.columns import U32, U64
-from wattline.wire.frames import Activity, Power, PowerZones, SourceState
+from wattline.wire.frames import ZONES_MAX, AbsentZones, Activity, Power, PowerZones, SourceState
 
 # No meter gets there by counting: 2⁶² µJ last a node of 1 kW for 146 years. From beyond, a counter would soon
 # no longer fit into its column, and no frame could be published any more.
@@ -33,9 +34,10 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class ZoneEnergy:
-    """A zone's energy since the epoch, up to its reading at `mono_ns`. A row of PowerZones."""
+    """A zone's energy since its epoch, up to its reading at `mono_ns`. A row of PowerZones."""
 
     zone: Zone
+    epoch: int
     mono_ns: int
     energy_uj: int
     raw: int
@@ -46,25 +48,42 @@ class ZoneEnergy:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """A log event: name, stable cause (used to suppress repeats), fields.
+class Absent:
+    """A zone without a row although its meter is there. A row of AbsentZones."""
 
-    `is_planned`: it follows from a stop and a start that somebody wanted, so it is no error.
-    """
+    source: str
+    zone: str
+    index: str
+    why: str
+    reason: str
+
+
+class Level(Enum):
+    """How a note is logged."""
+
+    INFO = "info"  # a change of state, or what follows from a stop that somebody wanted
+    WARNING = "warning"
+    COUNTED = "counted"  # a warning that `status` counts as an error
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A log event: name, stable cause (used to suppress repeats), fields."""
 
     event: str
     cause: str
     fields: Mapping[str, Any] = field(default_factory=dict)
-    is_planned: bool = False
+    level: Level = Level.COUNTED
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What a source has to say at a tick. A zone that could not be read has no row."""
+    """One reading of a source. A zone that could not be read has no row."""
 
     rows: Sequence[ZoneEnergy]
     state: SourceState
     notes: Sequence[Note] = ()
+    absent: Sequence[Absent] = ()
 
 
 class Source(Protocol):
@@ -72,25 +91,24 @@ class Source(Protocol):
 
     @property
     def zones(self) -> Sequence[Zone]:
-        """What it may give in this run."""
+        """Zones that it has read, or that a former run has counted and it waits for."""
 
     @property
     def resumed(self) -> bool:
-        """Whether it goes on from the former rows of all its zones."""
+        """True if it goes on from the former row of any of its zones."""
 
     @property
     def follows_activity(self) -> bool:
-        """Whether it has something new to tell when activity comes, rather than at any time."""
-
-    @property
-    def notes(self) -> Sequence[Note]:
-        """What people should know from the start."""
+        """True if it has something new when activity comes, rather than at any time."""
 
     def on_activity(self, activity: Activity) -> None:
         """Take what the node did; a meter has no use for it."""
 
     def read(self, now_ns: int) -> Readings:
-        """Every zone's energy, each up to the time of its own reading."""
+        """Return every zone's energy, each up to the time of its own reading."""
+
+    def begin_again(self) -> None:
+        """End all series: another source takes over. Zones read later begin at 0 in a new epoch."""
 
     def close(self) -> None:
         """Release everything."""
@@ -98,29 +116,26 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Former:
-    """What this service published last, on this boot: what a new run goes on from."""
+    """What this service published last, on this boot: what a new run goes on from.
+
+    `until_ns`: up to when a series has covered energy that no other one may cover.
+    """
 
     epoch: int = 0
     rows: Mapping[Zone, ZoneEnergy] = field(default_factory=dict)
     unix_minus_mono_ns: int = 0
+    until_ns: int = 0
 
     @classmethod
     def of(cls, frame: Power | None) -> Self:
         """From the last frame, if there is one that leaves room to count on."""
         if frame is None:
             return cls()
-        rows = {row.zone: row for row in rows_of(frame.zones)}
+        rows = {row.zone: row for row in rows_of(frame)}
+        until_ns = max((row.mono_ns for row in rows.values()), default=0)
         if any(row.energy_uj > _ENERGY_UJ_MAX or row.gaps > _GAPS_MAX for row in rows.values()):
-            return cls()
-        return cls(frame.epoch, rows, frame.unix_ns - frame.mono_ns)
-
-    def resumable(self, zones: Sequence[Zone]) -> bool:
-        """Whether each of these zones has a row to go on from.
-
-        If only one has not, all begin again in a new epoch: a zone that was silent in the last frame may
-        have been counted before, and would go backwards under the old one.
-        """
-        return bool(zones) and all(zone in self.rows for zone in zones)
+            return cls(until_ns=until_ns)
+        return cls(frame.epoch, rows, frame.unix_ns - frame.mono_ns, until_ns)
 
 
 def utc(unix_ns: int) -> str:
@@ -128,9 +143,10 @@ def utc(unix_ns: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_ns // 1_000_000_000))
 
 
-def table(rows: Sequence[ZoneEnergy]) -> PowerZones:
-    """The wire's table, in canonical order: zone, index, source."""
+def table(rows: Sequence[ZoneEnergy], epoch: int) -> PowerZones:
+    """The wire's table, in canonical order: zone, index, source. `epoch`: the frame's."""
     rows = sorted(rows, key=lambda row: row.zone)
+    own = [row.epoch for row in rows if row.epoch != epoch]
     return PowerZones(
         zone=[row.zone.name for row in rows],
         index=[row.zone.index for row in rows],
@@ -144,16 +160,31 @@ def table(rows: Sequence[ZoneEnergy]) -> PowerZones:
         raw_range=U64(row.raw_range for row in rows),
         raw_epoch=U64(row.raw_epoch for row in rows),
         gaps=U32(row.gaps for row in rows),
+        epoch=U64(row.epoch for row in rows) if own else U64(),
     )
 
 
-def rows_of(zones: PowerZones) -> list[ZoneEnergy]:
-    """The rows of the wire's table."""
+def absent_table(absent: Sequence[Absent]) -> AbsentZones:
+    """The wire's table; only as many rows as a frame may have."""
+    absent = absent[:ZONES_MAX]
+    return AbsentZones(
+        source=[one.source for one in absent],
+        zone=[one.zone for one in absent],
+        index=[one.index for one in absent],
+        why=[one.why for one in absent],
+        reason=[one.reason for one in absent],
+    )
+
+
+def rows_of(frame: Power) -> list[ZoneEnergy]:
+    """The rows of a frame's zones."""
+    zones, epochs = frame.zones, frame.zone_epochs()
     return [
         ZoneEnergy(
             zone=Zone(
                 zones.zone[row], zones.index[row], zones.source[row], zones.provenance[row], zones.model[row]
             ),
+            epoch=epochs[row],
             mono_ns=zones.mono_ns[row],
             energy_uj=zones.energy_uj[row],
             raw=zones.raw[row],

@@ -1,21 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All sources, in the order in which they are tried, and what each needs.
-
-The first that works is used for the whole run.
-"""
+"""All sources, in the order in which they are preferred, and what each needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
-
-from wattline.errors import Fatal
-from wattline.wire.frames import SourceState
 
 from . import estimator, rapl_sysfs
 from .settings import PowerSettings
 from .source import Former, Source
 
-Open = Callable[[PowerSettings, Former], Source | SourceState]
+Open = Callable[[PowerSettings, Former, int], Source]
 
 
 class Entry(NamedTuple):
@@ -36,23 +29,3 @@ SOURCES = (
 def capabilities(_settings: PowerSettings) -> list[str]:
     """What the service keeps: the needs of every source that it may use."""
     return sorted({name for entry in SOURCES for name in entry.capabilities})
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The source in use, and why those before it are not."""
-
-    source: Source
-    passed_over: tuple[SourceState, ...]
-
-
-def choose(settings: PowerSettings, former: Former) -> Choice:
-    """Open the first source that works."""
-    passed_over: list[SourceState] = []
-    for entry in SOURCES:
-        opened = entry.open(settings, former)
-        if not isinstance(opened, SourceState):
-            return Choice(opened, tuple(passed_over))
-        passed_over.append(opened)
-    reasons = "; ".join(f"{state.name}: {state.reason}" for state in passed_over)
-    raise Fatal(f"no source of energy readings works: {reasons}")

@@ -241,6 +241,7 @@ def test_zones_beyond_the_limit_are_rejected():
                 column: value[:1] * 100 if isinstance(value, list) else type(value)([value[0]] * 100)
                 for column in frame.zones.__struct_fields__
                 for value in [getattr(frame.zones, column)]
+                if value
             },
         )
         frame.zones.index = names

@@ -3,7 +3,7 @@
 
 import pytest
 
-from services.calculator.partition import Partition
+from services.calculator.partition import ENDED_AFTER, Partition
 from services.calculator.rules import Rules
 
 from .desk import Desk, Watch
@@ -83,14 +83,30 @@ def test_a_part_that_ends_is_waited_for_no_longer():
     """`other` waits for the readings of parts that are there, not for a meter that has gone."""
     partition = Partition()
     platform, package = ("platform", "0", "acpi"), ("package", "0", "rapl")
-    for second in range(1, 6):
+    for second in range(1, 10):
         partition.read(platform, 1, 0, second * S, second * 50)
         if second <= 2:
             partition.read(package, 1, 0, second * S, second * 30)
         partition.end_frame({platform, package} if second <= 3 else {platform})
         partition.readings()
-    assert partition.bound_ns == 5 * S
-    assert partition.other_uj == 5 * 50 - 2 * 30
+        assert partition.bound_ns == (min(second, 2) if second < 3 + ENDED_AFTER else second) * S
+    assert partition.other_uj == 9 * 50 - 2 * 30
+
+
+@pytest.mark.parametrize("missing", range(1, ENDED_AFTER))
+def test_a_part_that_is_missing_for_a_moment_moves_nothing(missing):
+    """`other` waits for its next reading; else it would rise by the part's energy, and never fall again."""
+    partition = Partition()
+    platform, package = ("platform", "0", "acpi"), ("package", "0", "rapl")
+    for second in range(1, 10):
+        partition.read(platform, 1, 0, second * S, second * 50)
+        is_there = not 3 <= second < 3 + missing
+        if is_there:
+            partition.read(package, 1, 0, second * S, second * 30)
+        partition.end_frame({platform, package} if is_there else {platform})
+        partition.readings()
+        assert partition.other_uj == partition.bound_ns // S * (50 - 30)
+    assert partition.bound_ns == 9 * S
 
 
 def test_a_late_part_is_waited_for():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import (
+    AbsentZones,
     Energy,
     EnergyContainers,
     EnergyProcesses,
@@ -83,6 +84,7 @@ def books(
     units=(),
     doubt=None,
     activity_skew_ns=0,
+    absent=(),
 ):
     """An energy frame whose books close, from its finest rows; containers and zones are summed here.
 
@@ -90,7 +92,7 @@ def books(
     departed_dynamic_uj per zone, departed_idle_uj per zone) each. processes: (container row, pid, start,
     comm, cpu_ns, dynamic_uj per zone, idle_uj per zone) each. unattributed: (zone row, mode, reason, µJ)
     each. vm_ids, container_names, units: of each container row, if any has one. doubt: optional columns of
-    zones, by name.
+    zones, by name. absent: (source, zone, index, why, reason) each.
     """
 
     def of_container(row, own, process_value):
@@ -174,6 +176,13 @@ def books(
             idle_uj=per_zone(processes, 6),
         ),
         sources=list(sources),
+        absent=AbsentZones(
+            source=[one[0] for one in absent],
+            zone=[one[1] for one in absent],
+            index=[one[2] for one in absent],
+            why=[one[3] for one in absent],
+            reason=[one[4] for one in absent],
+        ),
     )
 
 
@@ -262,6 +271,17 @@ def small():
         units=units,
         doubt=doubt,
         activity_skew_ns=21_000,
+        absent=[
+            ("rapl-sysfs", "dram", "1", "unreadable", 'energy_uj: "Input/output error"'),
+            ("rapl-sysfs", "", "intel-rapl:4", "unreadable", "name: Permission denied"),
+            (
+                "rapl-sysfs",
+                "package",
+                "1-die-1",
+                "mirror",
+                "shows the counter of package 1, which is counted",
+            ),
+        ],
     )
 
 

@@ -115,3 +115,12 @@ def test_names_cannot_change_the_page():
         energy.node = name
         page = Page(landing_page(Inputs(energy=energy, statuses={name: status(name)}), NOW_NS))
         assert page.tags == usual
+
+
+def test_the_page_names_absent_zones():
+    """Each with why it has no energy; no heading where none is absent."""
+    page = landing_page(Inputs(energy=small()), NOW_NS)
+    assert "<h2>Absent zones</h2>" in page
+    row = "<td>package</td><td>1-die-1</td><td>rapl-sysfs</td><td>mirror</td>"
+    assert f"<tr>{row}<td>shows the counter of package 1, which is counted</td></tr>" in page
+    assert "Absent zones" not in landing_page(Inputs(energy=books([], [], [], [])), NOW_NS)

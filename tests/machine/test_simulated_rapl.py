@@ -167,3 +167,35 @@ def test_a_wrong_configuration_is_refused(mountpoint):
     ):
         pass
     assert_nothing_left(mountpoint)
+
+
+def test_a_hidden_zone_is_not_there_until_it_is_shown(mountpoint):
+    """With all within it; what was open is dead, as in the kernel's own sysfs."""
+    with SimulatedRapl(mountpoint, {"sockets": 2, "hidden": ["package-1"]}) as rapl:
+        powercap = rapl.sysfs / "class/powercap"
+        assert sorted(entry.name for entry in powercap.iterdir()) == [
+            *("intel-rapl:0", "intel-rapl:0:0", "intel-rapl:0:1"),
+        ]
+        assert not (powercap / "intel-rapl:1/energy_uj").exists()
+        rapl.show("package-1")
+        assert (powercap / "intel-rapl:1:0/name").read_text(encoding="ascii") == "core\n"
+        with (powercap / "intel-rapl:1/energy_uj").open("rb", buffering=0) as opened:
+            rapl.hide("package-1")
+            with pytest.raises(OSError, match="No such device"):
+                opened.read()
+        assert not (powercap / "intel-rapl:1:0").is_symlink()
+
+
+def test_a_mirror_shows_another_zones_counter(mountpoint):
+    """One counter under two names; and a reading can be made wrong, which leaves the truth as it is."""
+    config = {"sockets": 2, "busy_cpus": 0, "mirrors": {"package-1": "package-0"}}
+    with SimulatedRapl(mountpoint, config) as rapl:
+        first, second = (rapl.sysfs / f"class/powercap/intel-rapl:{number}/energy_uj" for number in (0, 1))
+        readings = [read_uj(path) for path in (first, second, first, second)]
+        assert readings == sorted(readings)
+        rapl.freeze()
+        assert read_uj(first) == read_uj(second)
+        rapl.wrong("package-0", 1, -1000)
+        assert read_uj(first) == read_uj(second) - 1000
+        assert read_uj(first) == read_uj(second)
+        assert rapl.log()["package-0"]["energy_uj"] == read_uj(first) - readings[0]

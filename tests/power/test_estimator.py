@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from services.power.estimator import Estimator
 from services.power.power_model import HeldOut, Machine, PowerModel, ZoneModel
-from services.power.source import Former
+from services.power.source import Former, Level
 
 from .world import S, activity
 
@@ -160,7 +160,9 @@ def test_a_new_epoch_of_activity_is_a_gap_and_counts_from_its_begin():
     assert {row.zone.name: row.energy_uj for row in readings.rows}["package"] == 2 * 2 * 2 * PPM
     assert {row.gaps for row in readings.rows} == {1}
     assert {row.raw_epoch for row in readings.rows} == {1010 * S}
-    assert [(note.event, note.is_planned) for note in readings.notes] == [("gap", True)]
+    assert [(note.event, note.level) for note in readings.notes if note.event != "no_meter"] == [
+        ("gap", Level.INFO)
+    ]
 
 
 def test_refused_usage_is_said_and_costs_no_energy():
@@ -171,7 +173,7 @@ def test_refused_usage_is_said_and_costs_no_energy():
     readings = estimator.read(1001 * S)
     assert not readings.rows
     assert "CPU time fell" in readings.state.reason
-    assert [note.event for note in readings.notes] == ["refused"]
+    assert [note.event for note in readings.notes] == ["no_meter", "refused"]
     estimator.on_activity(activity(1002 * S, [10 * S]))
     assert energies(estimator, 1002 * S)["package"] == 2 * 2 * PPM
 

@@ -4,15 +4,18 @@
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from services.power import loop, rapl_sysfs
+from services.power import loop, zone_meter
 from services.power.loop import PowerStage
 from services.power.settings import PowerSettings
 from services.power.source import utc
+from services.power.switch import SILENT_MAX
 from wattline.wire.codec import decode, encode
+from wattline.wire.columns import U64
 from wattline.wire.frames import SourceState
 
 from .world import RANGE_UJ, Clock, FakeRuntime, RaplTree, S, activity, rows
@@ -23,7 +26,7 @@ PACKAGE, DRAM = ("package", "0"), ("dram", "0")
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(rapl_sysfs, "time", clock)
+    monkeypatch.setattr(zone_meter, "time", clock)
     monkeypatch.setattr(loop, "time", clock)
     return clock
 
@@ -84,7 +87,7 @@ def test_a_meter_is_preferred_to_the_estimate(node):
 def test_rows_are_in_canonical_order_and_survive_the_wire(node, tree):
     """By zone, index and source, whatever the order in sysfs."""
     for number in (1, 2, 3):
-        tree.zone(f"intel-rapl:{number}", f"package-{4 - number}")
+        tree.zone(f"intel-rapl:{number}", f"package-{4 - number}", energy_uj=number * 100_000_000)
     node.restart()
     frame = node.tick()
     names = list(zip(frame.zones.zone, frame.zones.index, frame.zones.source, strict=True))
@@ -157,16 +160,19 @@ def test_a_pause_too_long_without_a_stop_is_an_error(node):
     assert "package 0: no reading for 262 s or longer" in node.runtime.text.getvalue()
 
 
-def test_zones_that_were_not_in_the_last_frame_begin_a_new_epoch(node, tree, clock):
-    """One of them may have been counted before; under the old epoch it would go backwards."""
+def test_a_zone_that_was_not_in_the_last_frame_begins_a_new_epoch(node, tree, clock):
+    """It may have been counted before; under the old epoch it would go backwards. The others go on."""
     tree.set("intel-rapl:0", 11_000_000)
     before = node.tick()
-    tree.zone("intel-rapl:1", "package-1")
+    tree.zone("intel-rapl:1", "package-1", energy_uj=700_000_000)
     node.restart()
     begun_again_ns = clock.now_ns
     after = node.tick()
-    assert after.epoch == begun_again_ns > before.epoch
-    assert {row["energy_uj"] for row in rows(after).values()} == {0}
+    assert after.epoch == before.epoch
+    assert rows(after)["package", "1"]["epoch"] == begun_again_ns > before.epoch
+    assert rows(after)["package", "1"]["energy_uj"] == 0
+    assert rows(after)[PACKAGE]["epoch"] == before.epoch
+    assert rows(after)[PACKAGE]["energy_uj"] == 10_000_000
 
 
 def test_a_zone_that_is_away_over_a_restart_never_goes_backwards(node, tree):
@@ -181,7 +187,7 @@ def test_a_zone_that_is_away_over_a_restart_never_goes_backwards(node, tree):
         node.restart()
         frame = node.tick()
         if DRAM in rows(frame):
-            seen.append((frame.epoch, rows(frame)[DRAM]["energy_uj"]))
+            seen.append((rows(frame)[DRAM]["epoch"], rows(frame)[DRAM]["energy_uj"]))
     assert len(seen) == 3
     assert seen == sorted(seen)
 
@@ -221,9 +227,8 @@ def test_unreadable_rapl_is_said_and_estimated(tree, clock, monkeypatch):
     def refuse(path, *_arguments):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(rapl_sysfs.os, "open", refuse)
-        node = Node(tree.sysfs, clock)
+    monkeypatch.setattr(zone_meter.os, "open", refuse)
+    node = Node(tree.sysfs, clock)
     node.stage.on_frame(activity(clock.now_ns, [S]))
     frame = node.tick()
     assert set(rows(frame)) == {(zone, "estimator0") for zone in ("package", "dram", "platform")}
@@ -245,8 +250,80 @@ def test_from_estimate_to_meter_is_another_series(bare, tree, clock):
     bare.settings = PowerSettings(path_sysfs=tree.sysfs)
     bare.restart()
     after = bare.tick()
-    assert after.epoch > before.epoch
+    assert min(after.zone_epochs()) > max(before.zones.mono_ns)
     assert set(after.zones.source) == {"rapl-sysfs"}
+
+
+def test_a_meter_that_appears_ends_the_estimate(bare, clock):
+    """Its zones are in the next frame, in epochs of their own; the estimate has no row any more."""
+    bare.stage.on_frame(activity(clock.now_ns, [S]))
+    estimated = bare.tick()
+    tree = RaplTree(bare.settings.path_sysfs)
+    tree.zone("intel-rapl:0", "package-0", energy_uj=5_000_000)
+    bare.stage.on_frame(activity(clock.now_ns, [2 * S]))
+    first = bare.tick()
+    assert set(estimated.zones.source) == {"trained_power_model"}
+    assert set(first.zones.source) == {"rapl-sysfs"}
+    assert first.epoch == estimated.epoch
+    assert rows(first)[PACKAGE]["energy_uj"] == 0
+    assert rows(first)[PACKAGE]["epoch"] > max(estimated.zones.mono_ns)
+    assert first.sources == [SourceState(name="rapl-sysfs", up=True)]
+    tree.set("intel-rapl:0", 35_000_000)
+    bare.stage.on_frame(activity(clock.now_ns, [3 * S]))
+    assert rows(bare.tick())[PACKAGE]["energy_uj"] == 30_000_000
+    assert "rapl-sysfs has zones now" in bare.runtime.text.getvalue()
+
+
+def test_the_estimate_takes_over_when_every_meter_has_gone(node, tree, clock):
+    """After five frames without a zone, and never for a time that the meter has counted or counts later."""
+    tree.set("intel-rapl:0", 11_000_000)
+    metered = node.tick()
+    shutil.move(tree.powercap, tree.sysfs / "gone")
+    silent = []
+    for second in range(SILENT_MAX):
+        node.stage.on_frame(activity(clock.now_ns, [second * S]))
+        silent.append(node.tick())
+    assert [len(frame.zones) for frame in silent] == [0] * SILENT_MAX
+    assert [[state.name for state in frame.sources] for frame in silent] == [["rapl-sysfs"]] * SILENT_MAX
+    for second in (6, 7):
+        node.stage.on_frame(activity(clock.now_ns, [second * S]))
+        estimated = node.tick()
+    assert set(estimated.zones.source) == {"trained_power_model"}
+    assert min(estimated.zone_epochs()) > max(metered.zones.mono_ns)
+    assert [state.up for state in estimated.sources] == [False, True]
+    tree.powercap.parent.mkdir(exist_ok=True)
+    shutil.move(tree.sysfs / "gone", tree.powercap)
+    tree.set("intel-rapl:0", 99_000_000)
+    back = node.tick()
+    assert set(back.zones.source) == {"rapl-sysfs"}
+    assert rows(back)[PACKAGE]["energy_uj"] == 0
+    assert rows(back)[PACKAGE]["epoch"] > max(estimated.zones.mono_ns)
+
+
+def test_a_meter_that_is_silent_for_a_moment_goes_on(node, tree):
+    """Fewer missing frames than that switch nothing, and cost no energy."""
+    node.tick()
+    shutil.move(tree.powercap, tree.sysfs / "gone")
+    for _second in range(SILENT_MAX - 1):
+        assert len(node.tick().zones) == 0
+    shutil.move(tree.sysfs / "gone", tree.powercap)
+    tree.set("intel-rapl:0", 31_000_000)
+    after = node.tick()
+    assert rows(after)[PACKAGE]["energy_uj"] == 30_000_000
+    assert after.zones.epoch == U64()
+
+
+def test_absent_zones_are_in_the_frame(node, tree):
+    """A zone that can't be read is named with its reason, also over the wire."""
+    (tree.powercap / "intel-rapl:0/energy_uj").write_text("", encoding="ascii")
+    frame = decode(encode(node.tick()))
+    assert (frame.absent.source, frame.absent.zone, frame.absent.index) == (
+        ["rapl-sysfs"],
+        ["package"],
+        ["0"],
+    )
+    assert frame.absent.why == ["unreadable"]
+    assert "expected decimal microjoules" in frame.absent.reason[0]
 
 
 def test_a_frame_without_zones_is_a_heartbeat(bare):
@@ -259,6 +336,8 @@ def test_a_frame_without_zones_is_a_heartbeat(bare):
 
 def test_the_start_without_a_meter_warns_once(bare):
     """One short line, also behind the name that `wattline up` prints: an estimate, and the page about it."""
+    bare.tick()
+    bare.tick()
     lines = bare.runtime.text.getvalue().splitlines()
     (warning,) = (line for line in lines if "WARNING" in line)
     assert len("calculator | " + warning) <= 160
@@ -334,7 +413,7 @@ def test_a_vanished_zone_is_counted_and_said(node, tree, monkeypatch):
         return pread(descriptor, *arguments)
 
     gone = tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj"
-    monkeypatch.setattr(rapl_sysfs.os, "pread", without_dram)
+    monkeypatch.setattr(zone_meter.os, "pread", without_dram)
     frame = node.tick()
     assert set(rows(frame)) == {PACKAGE}
     assert not frame.sources[0].up

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from services.power import rapl_sysfs
-from services.power.rapl_sysfs import open_source, parse_uj
+from services.power import rapl_sysfs, zone_meter
+from services.power.rapl_sysfs import RaplSysfs, open_source
 from services.power.settings import PowerSettings
 from services.power.source import Former, Zone, ZoneEnergy
-from wattline.wire.frames import SourceState
+from services.power.zone_meter import parse_uj
+from wattline.wire.frames import ZONES_MAX, SourceState
 
 from .world import Clock, RaplTree
+
+NOW_NS = Clock().now_ns
 
 
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(rapl_sysfs, "time", clock)
+    monkeypatch.setattr(zone_meter, "time", clock)
     return clock
 
 
@@ -33,7 +36,7 @@ def tree(tmp_path) -> RaplTree:
 
 @pytest.fixture
 def source(tree, clock):
-    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former(), NOW_NS)
     clock.advance(1)
     yield source
     source.close()
@@ -60,8 +63,8 @@ def failing(monkeypatch, path, number):
             raise OSError(number, os.strerror(number))
         return real_pread(descriptor, *arguments)
 
-    monkeypatch.setattr(rapl_sysfs.os, "open", fake_open)
-    monkeypatch.setattr(rapl_sysfs.os, "pread", fake_pread)
+    monkeypatch.setattr(zone_meter.os, "open", fake_open)
+    monkeypatch.setattr(zone_meter.os, "pread", fake_pread)
 
 
 def test_energy_counts_from_the_first_reading(tree, source, clock):
@@ -79,6 +82,7 @@ def test_a_row_says_what_it_is_and_holds_the_meters_own_figure(tree, source, clo
     row = source.read(0).rows[0]
     assert row == ZoneEnergy(
         zone=Zone("package", "0", "rapl-sysfs", "measured"),
+        epoch=NOW_NS,
         mono_ns=clock.now_ns,
         energy_uj=500_000,
         raw=1_500_000,
@@ -94,7 +98,7 @@ def test_the_time_of_a_reading_is_the_middle_of_it(source, clock, monkeypatch):
         clock.advance(2)
         return real_pread(*arguments)
 
-    monkeypatch.setattr(rapl_sysfs.os, "pread", slow_pread)
+    monkeypatch.setattr(zone_meter.os, "pread", slow_pread)
     assert source.read(0).rows[0].mono_ns == begun_ns + 1_000_000_000
 
 
@@ -105,7 +109,7 @@ def open_below(directory):
 
 def test_descriptors_stay_open_between_readings(tree, source, clock, monkeypatch):
     """Each counter is opened once, and closing leaves none open."""
-    monkeypatch.setattr(rapl_sysfs.os, "open", _permission_denied)
+    monkeypatch.setattr(zone_meter.os, "open", _permission_denied)
     for _tick in range(5):
         clock.advance(1)
         assert source.read(0).state.up
@@ -148,7 +152,7 @@ def test_a_zone_that_was_made_anew_is_opened_anew(tree, source, clock, monkeypat
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         return pread(descriptor, *arguments)
 
-    monkeypatch.setattr(rapl_sysfs.os, "pread", pread_of_the_living)
+    monkeypatch.setattr(zone_meter.os, "pread", pread_of_the_living)
     path.rename(tree.sysfs / "kept-so-that-its-number-is-not-used-again")
     tree.set("intel-rapl:0", 3_000_000)
     assert energies(source.read(0)) == {"dram 0": 0}
@@ -180,14 +184,19 @@ def test_an_impossible_reading_has_no_row_and_is_said(tree, source, clock):
     assert energies(source.read(0))["package 0"] == 100_000_000
 
 
+def opened(sysfs, former=None) -> RaplSysfs:
+    return open_source(PowerSettings(path_sysfs=sysfs), former or Former(), NOW_NS)
+
+
 def test_unreadable_counters_are_reported_with_a_cure(tree, monkeypatch):
-    """Where only root may read, there is no source, and the reason says what to do."""
-    monkeypatch.setattr(rapl_sysfs.os, "open", _permission_denied)
-    state = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
-    assert isinstance(state, SourceState)
-    assert (state.name, state.up) == ("rapl-sysfs", False)
-    assert "Permission denied" in state.reason
-    assert "start power as root" in state.reason
+    """Where only root may read there is no zone, and the reason says what to do."""
+    monkeypatch.setattr(zone_meter.os, "open", _permission_denied)
+    source = opened(tree.sysfs)
+    assert source.zones == []
+    readings = source.read(NOW_NS)
+    assert (readings.rows, readings.state.name, readings.state.up) == ([], "rapl-sysfs", False)
+    assert "Permission denied" in readings.state.reason
+    assert "start power as root" in readings.state.reason
 
 
 def _permission_denied(path, *_arguments):
@@ -199,28 +208,127 @@ def test_a_directory_in_place_of_a_counter_is_unreadable(tree):
     for counter in tree.powercap.rglob("energy_uj"):
         counter.unlink()
         counter.mkdir()
-    state = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
-    assert isinstance(state, SourceState)
-    assert "Is a directory" in state.reason
+    assert "Is a directory" in opened(tree.sysfs).read(NOW_NS).state.reason
 
 
 def test_no_rapl_at_all_is_said_as_that(tmp_path):
     """A machine without RAPL is told apart from one whose RAPL is broken."""
-    state = open_source(PowerSettings(path_sysfs=tmp_path), Former())
-    assert isinstance(state, SourceState)
-    assert f"no intel-rapl zones in {tmp_path}/class/powercap" in state.reason
-    assert "bare metal" in state.reason
+    readings = opened(tmp_path).read(NOW_NS)
+    assert (readings.state.up, list(readings.absent)) == (False, [])
+    assert f"no intel-rapl zones in {tmp_path}/class/powercap" in readings.state.reason
+    assert "bare metal" in readings.state.reason
 
 
-def test_a_zone_that_never_worked_is_left_out_and_said(tree, clock):
-    """One broken zone does not take the others down, nor is it waited for."""
-    (tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj").unlink()
-    source = open_source(PowerSettings(path_sysfs=tree.sysfs), Former())
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO, errno.EACCES])
+def test_a_zone_that_is_unreadable_from_the_start_is_absent_until_it_heals(tree, clock, monkeypatch, number):
+    """It is named with its reason, the source is down, and it counts from its first reading on."""
+    with monkeypatch.context() as patch:
+        failing(patch, tree.powercap / "intel-rapl:0" / "energy_uj", number)
+        source = opened(tree.sysfs)
+        assert [str(zone) for zone in source.zones] == ["dram 0"]
+        clock.advance(1)
+        readings = source.read(clock.now_ns)
+        assert energies(readings) == {"dram 0": 0}
+        (absent,) = readings.absent
+        assert (absent.source, absent.zone, absent.index, absent.why) == (
+            *("rapl-sysfs", "package", "0"),
+            "unreadable",
+        )
+        assert os.strerror(number) in absent.reason
+        assert not readings.state.up
+        assert absent.reason in readings.state.reason
     clock.advance(1)
-    assert [str(zone) for zone in source.zones] == ["package 0"]
-    assert ["dram 0" in note.cause for note in source.notes] == [True]
-    assert source.read(0).state.up
+    healed_ns = clock.now_ns
+    readings = source.read(healed_ns)
+    assert energies(readings) == {"package 0": 0, "dram 0": 0}
+    assert {str(row.zone): row.epoch for row in readings.rows} == {"package 0": healed_ns, "dram 0": NOW_NS}
+    assert (readings.state.up, list(readings.absent)) == (True, [])
     source.close()
+
+
+def test_a_meter_without_a_name_is_absent_until_it_heals(tree, clock):
+    """Its zone isn't known, so its directory is named."""
+    name = tree.powercap / "intel-rapl:0" / "name"
+    name.rename(tree.sysfs / "name")
+    source = opened(tree.sysfs)
+    readings = source.read(clock.now_ns)
+    assert {(one.zone, one.index) for one in readings.absent} == {
+        ("", "intel-rapl:0"),
+        ("", "intel-rapl:0:0"),
+    }
+    assert not readings.state.up
+    (tree.sysfs / "name").rename(name)
+    clock.advance(1)
+    readings = source.read(clock.now_ns)
+    assert energies(readings) == {"package 0": 0, "dram 0": 0}
+    assert readings.state.up
+    source.close()
+
+
+def test_zones_that_appear_are_taken_at_the_next_reading(tree, source, clock):
+    """Each with an epoch of its own; what is there already goes on."""
+    source.read(clock.now_ns)
+    tree.zone("intel-rapl:1", "package-1", energy_uj=700_000_000)
+    tree.set("intel-rapl:0", 3_000_000)
+    clock.advance(1)
+    appeared_ns = clock.now_ns
+    readings = source.read(appeared_ns)
+    assert energies(readings) == {"package 0": 2_000_000, "dram 0": 0, "package 1": 0}
+    epochs = {str(row.zone): row.epoch for row in readings.rows}
+    assert epochs == {"package 0": NOW_NS, "dram 0": NOW_NS, "package 1": appeared_ns}
+    assert [note.event for note in readings.notes] == ["zone_found"]
+    tree.set("intel-rapl:1", 720_000_000)
+    clock.advance(1)
+    assert energies(source.read(clock.now_ns))["package 1"] == 20_000_000
+
+
+def test_zones_that_have_gone_are_no_fault(tree, source, clock):
+    """A socket that was switched off has no row and isn't missing; back again, it goes on where it was."""
+    tree.zone("intel-rapl:1", "package-1", energy_uj=700_000_000)
+    source.read(clock.now_ns)
+    gone = tree.powercap / "intel-rapl:1"
+    gone.rename(tree.sysfs / "gone")
+    clock.advance(1)
+    readings = source.read(clock.now_ns)
+    assert set(energies(readings)) == {"package 0", "dram 0"}
+    assert (readings.state.up, list(readings.absent)) == (True, [])
+    assert [note.event for note in readings.notes] == ["zone_gone"]
+    (tree.sysfs / "gone").rename(gone)
+    tree.set("intel-rapl:1", 705_000_000)
+    clock.advance(1)
+    assert energies(source.read(clock.now_ns))["package 1"] == 5_000_000
+
+
+def test_looking_for_zones_costs_one_listing(source, clock, monkeypatch):
+    """While nothing changes, no zone's directory is looked into again."""
+    looks = []
+    monkeypatch.setattr(rapl_sysfs, "find_zones", lambda *_arguments: looks.append(1))
+    for _tick in range(5):
+        clock.advance(1)
+        assert source.read(clock.now_ns).state.up
+    assert looks == []
+
+
+def test_no_more_zones_are_taken_than_a_frame_has(tree, clock):
+    """Zones beyond 256 are left out, and that is said."""
+    for number in range(1, 300):
+        tree.zone(f"intel-rapl:{number}", f"package-{number}", energy_uj=100_000_000 * number)
+    source = opened(tree.sysfs)
+    readings = source.read(clock.now_ns + 1)
+    assert len(source.zones) == ZONES_MAX
+    assert any("expected at most 256 zones" in note.cause for note in readings.notes)
+    source.close()
+
+
+def test_series_that_have_ended_begin_in_a_new_epoch(tree, source, clock):
+    """When another source has stood in, none of its time is counted again."""
+    source.read(clock.now_ns)
+    source.begin_again()
+    tree.set("intel-rapl:0", 900_000_000)
+    clock.advance(1)
+    readings = source.read(clock.now_ns)
+    assert energies(readings) == {"package 0": 0, "dram 0": 0}
+    assert {row.epoch for row in readings.rows} == {clock.now_ns}
 
 
 def test_parse_takes_what_the_kernel_writes():

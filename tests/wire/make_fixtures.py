@@ -216,6 +216,21 @@ POWER_2 = {
         "busy_ns": u64(20_000_000, 900_000_000),
     },
 }
+# A zone that can't be read, a meter whose zone isn't known, and a mirror; the GPUs began to count later.
+ABSENT = {
+    "source": ["rapl_sysfs", "rapl_sysfs", "rapl_sysfs"],
+    "zone": ["dram", "", "package"],
+    "index": ["0", "intel-rapl:3", "0-die-1"],
+    "why": ["unreadable", "unreadable", "mirror"],
+    "reason": ["energy_uj: Input/output error", "name: Permission denied", "shows the counter of package 0"],
+}
+NO_ABSENT = {"source": [], "zone": [], "index": [], "why": [], "reason": []}
+POWER_4 = {
+    **POWER_2,
+    **USEFUL,
+    "zones": {**POWER_2["zones"], "epoch": u64(0, 3_000_000_000, 4_000_000_000)},
+    "absent": ABSENT,
+}
 
 METADATA = {
     **HEADER,
@@ -568,6 +583,9 @@ VALID = {
     "power_full": POWER,
     "power_full_2": POWER_2,
     "power_full_3": changed(POWER_2, **USEFUL),
+    "power_full_4": POWER_4,
+    "power_optional_columns_left_out": changed(POWER_4, zones={"epoch": ...}, absent=...),
+    "power_optional_columns_empty": changed(POWER_4, zones={"epoch": u64()}, absent=NO_ABSENT),
     "power_gpu_use_empty": changed(
         POWER_2, gpu_use={"index": [], "pid": u32(), "start_ticks": u64(), "busy_ns": u64()}
     ),
@@ -606,6 +624,7 @@ VALID = {
     "energy_full_6": changed(
         ENERGY_4, **USEFUL, zones={"is_listed": u8(1, 1, 0), "reading_interval_ns": u64(10**9, 10**9, 0)}
     ),
+    "energy_full_7": changed(ENERGY_3, **USEFUL, absent=ABSENT),
     "energy_optional_columns_empty": changed(
         ENERGY_2,
         zones={"share_by": [], "model_error_ratio_ppm": u32(), "idle_doubt_uw": u64()},
@@ -770,6 +789,10 @@ INVALID: dict[str, Any] = {
     "invalid__column_per_zone_flat": changed(ENERGY, containers={"idle_uj": u64(0, 0)}),
     "invalid__errors_count_is_text": changed(STATUS, errors={"retry": "3"}),
     "invalid__failed_turns_negative": changed(STATUS, failed_turns=-1),
+    "invalid__zone_epochs_too_few": changed(POWER_4, zones={"epoch": u64(1)}),
+    "invalid__absent_lengths_differ": changed(POWER_4, absent={"why": ["mirror"]}),
+    "invalid__absent_without_reason": changed(POWER_4, absent={"reason": ...}),
+    "invalid__absent_too_many": changed(POWER_4, absent={name: [""] * 257 for name in ABSENT}),
     "invalid__useful_as_text": changed(POWER, useful_mono_ns="5"),
     "invalid__memory_negative": changed(STATUS, memory_bytes=-1),
 }

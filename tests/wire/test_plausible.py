@@ -14,8 +14,8 @@ from . import make_fixtures
 
 _FRAMES = {
     topic: decode(make_fixtures.frames()[f"valid/{topic}_full.frame"])
-    for topic in ("activity", "power", "metadata", "energy", "status")
-}
+    for topic in ("activity", "metadata", "energy", "status")
+} | {"power": decode(make_fixtures.frames()["valid/power_full_4.frame"])}
 _NOW_NS = _FRAMES["power"].mono_ns + 500_000_000
 _LATEST_NS = _NOW_NS + AHEAD_NS_MAX
 _S = 1_000_000_000
@@ -78,6 +78,7 @@ def test_no_time_lies_ahead(topic, name):
     ("topic", "name", "limit"),
     [
         *((topic, "epoch", "mono_ns") for topic in _FRAMES),
+        ("power", "zones.epoch", "mono_ns"),
         ("metadata", "covers_epoch", "covers_mono_ns"),
         ("energy", "activity_epoch", "activity_mono_ns"),
     ],
@@ -91,7 +92,9 @@ def test_an_epoch_lies_before_its_time(topic, name, limit):
         assert reason(changed(frame, name, value))[0] == "wrong_time"
 
 
-@pytest.mark.parametrize(("topic", "name"), [*_TIMES, ("power", "epoch"), ("metadata", "covers_epoch")])
+@pytest.mark.parametrize(
+    ("topic", "name"), [*_TIMES, ("power", "epoch"), ("power", "zones.epoch"), ("metadata", "covers_epoch")]
+)
 def test_unix_time_is_called_by_its_name(topic, name):
     """The commonest mistake of a new stage is told in words."""
     word, text = reason(changed(_FRAMES[topic], name, 1_790_000_000_000_000_000))

@@ -13,7 +13,10 @@ from .updates import Updates
 from .zones import Zone, update_ns, zones_of
 
 _SETTINGS = frozenset(
-    {"sockets", "cpus", "psys", "busy", "busy_cpus", "noise_w", "seed", "update_ms", "zones"}
+    {
+        *("sockets", "cpus", "psys", "busy", "busy_cpus", "noise_w", "seed", "update_ms", "zones"),
+        *("hidden", "mirrors"),
+    }
 )
 _ACCOUNTS: Mapping[str, Callable[[], Account]] = {"tasks": TaskAccount, "awake": AwakeAccount}
 
@@ -32,6 +35,8 @@ class Meter:
         listed = config.get("cpus")
         self.sockets = split(count, online, possible) if listed is None else given(listed, count, possible)
         self.zones: dict[str, Zone] = zones_of(config, self.sockets)
+        for name in config.get("hidden", ()):
+            self.hide(name, is_hidden=True)
         self._updates = Updates(update_ns(config))
         self._constant_cpus: float | None = config.get("busy_cpus")
         self._cpu_count = len(online)
@@ -46,6 +51,13 @@ class Meter:
     def serve(self, zone: Zone) -> int:
         """A zone's raw counter, as it stands now."""
         return zone.serve(self._updates.shown(self.now()))
+
+    def hide(self, zone: str, *, is_hidden: bool) -> None:
+        """Let a zone and those within it be there or not. Raises KeyError for one that isn't known."""
+        self.zones[zone].is_hidden = is_hidden
+        for name, one in self.zones.items():
+            if name.startswith(f"{zone}/"):
+                one.is_hidden = is_hidden
 
     def freeze(self) -> None:
         """From now on no energy flows."""

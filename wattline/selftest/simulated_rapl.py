@@ -100,6 +100,18 @@ class SimulatedRapl:
         """The zone can be read again."""
         self._control(f"heal {zone}")
 
+    def hide(self, zone: str) -> None:
+        """The zone, and what is within it, is not there any more."""
+        self._control(f"hide {zone}")
+
+    def show(self, zone: str) -> None:
+        """The zone is there (again)."""
+        self._control(f"show {zone}")
+
+    def wrong(self, zone: str, reads: int, energy_uj: int) -> None:
+        """So many of the next readings of a zone are off by so much."""
+        self._control(f"wrong {zone} {reads} {energy_uj}")
+
     def _control(self, command: str) -> None:
         (self.sysfs / "control").write_text(command, encoding="ascii")
 

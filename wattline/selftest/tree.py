@@ -11,7 +11,8 @@ presents what the kernel does, below MOUNTPOINT in place of /sys:
     class/powercap/intel-rapl:0:0                                              symlinks to these two
     devices/system/cpu/{online,possible,present,isolated,nohz_full}            as on the real machine
     devices/system/cpu/cpu0/topology/physical_package_id                       as the meter splits them
-    control    takes "freeze", "fail ZONE ERRNO", "heal ZONE" (zones as in the log)
+    control    takes "freeze", "fail ZONE ERRNO", "heal ZONE", "hide ZONE", "show ZONE" (it and all within),
+               "wrong ZONE READS MICROJOULES" (so many readings are off by so much); zones as in the log
     log        what was served, and what is true, as JSON
 
 The law, from the moment it starts: energy = idle_w × time + busy_w × busy CPU seconds + noise. Busy are the
@@ -24,6 +25,7 @@ JSON, with what is left out at its default:
     {"sockets": 1, "cpus": [[0, 1], ...] by socket, "psys": false,
      "busy": "tasks" or "awake", "busy_cpus": null or number,
      "update_ms": 0 (a counter changes only at its multiples), "noise_w": 0, "seed": 0,
+     "hidden": [ZONE, ...] (not there until shown), "mirrors": {ZONE: ZONE whose counter it shows},
      "zones": {ZONE: {"idle_w", "busy_w", "noise_w", "start_raw_uj", "range_uj"}}}
 
 ZONE being package-0, package-0/core, package-0/dram, ... or psys. Noise is uniform from -noise_w to noise_w,
@@ -65,14 +67,19 @@ class Tree(fuse.Operations):  # type: ignore[misc]
         self._links: dict[str, str] = {}
         self._files: dict[str, Maker] = {"/control": str, "/log": self._log}
         self._counters: dict[str, str] = {}  # zone by path
+        self._zones: dict[str, Zone] = {}  # by path of anything that goes with it
         for key, zone in meter.zones.items():
             directory = f"{_POWERCAP}/{zone.path}"
             self._files[f"{directory}/name"] = partial(_line, zone.name)
             self._files[f"{directory}/max_energy_range_uj"] = partial(_line, zone.range_uj)
             self._files[f"{directory}/energy_uj"] = partial(self._counter, zone)
             self._counters[f"{directory}/energy_uj"] = key
+            self._zones |= dict.fromkeys(
+                [directory, *(p for p in self._files if p.startswith(directory))], zone
+            )
             if "/" in zone.path:
-                self._links[f"{_POWERCAP}/{zone.path.rpartition('/')[2]}"] = zone.path
+                link = f"{_POWERCAP}/{zone.path.rpartition('/')[2]}"
+                self._links[link], self._zones[link] = zone.path, zone
         for name, make in cpu_files(meter.sockets).items():
             self._files[f"{_CPUS}/{name}"] = make
         self._directories = {str(parent) for path in self._files for parent in Path(path).parents}
@@ -83,6 +90,8 @@ class Tree(fuse.Operations):  # type: ignore[misc]
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:  # noqa: ARG002
         """What stat(2) says."""
+        if self._is_hidden(path):
+            raise fuse.FuseOSError(errno.ENOENT)
         if path in self._directories:
             return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
         if path in self._links:
@@ -94,7 +103,8 @@ class Tree(fuse.Operations):  # type: ignore[misc]
 
     def readdir(self, path: str, fh: int) -> list[str]:  # noqa: ARG002
         """Names in a directory."""
-        paths = [*self._directories, *self._links, *self._files]
+        every = [*self._directories, *self._links, *self._files]
+        paths = [one for one in every if not self._is_hidden(one)]
         return [".", "..", *(Path(p).name for p in paths if p != "/" and str(Path(p).parent) == path)]
 
     def readlink(self, path: str) -> str:
@@ -134,11 +144,21 @@ class Tree(fuse.Operations):  # type: ignore[misc]
                 self._meter.zones[zone].failure = getattr(errno, name)
             case ["heal", zone]:
                 self._meter.zones[zone].failure = 0
+            case ["hide" | "show" as command, zone]:
+                self._meter.hide(zone, is_hidden=command == "hide")
+            case ["wrong", zone, reads, energy_uj]:
+                self._meter.zones[zone].wrong_reads = int(reads)
+                self._meter.zones[zone].wrong_by_uj = int(energy_uj)
             case _:
                 raise fuse.FuseOSError(errno.EINVAL)
         return len(data)
 
+    def _is_hidden(self, path: str) -> bool:
+        return path in self._zones and self._zones[path].is_hidden
+
     def _fail(self, path: str) -> None:
+        if self._is_hidden(path):
+            raise fuse.FuseOSError(errno.ENODEV)  # as kernfs has it for files that were open
         if path in self._counters and (failure := self._meter.zones[self._counters[path]].failure):
             raise fuse.FuseOSError(failure)
 

@@ -11,6 +11,7 @@ from .law import NOISE_PERIOD_NS, Law, Moment, Noise
 _WATTS = {"package": (20.0, 15.0), "core": (6.0, 12.0), "dram": (4.0, 1.5), "psys": (60.0, 20.0)}
 _RANGE_UJ = 262_143_328_850  # of a unit of 61 µJ, as on most Intel machines
 _START_RAW_UJ = 123_456_789
+_START_RAW_STEP_UJ = 1_000_000_000  # from one socket to the next: no two counters are equal by chance
 _FIGURES = frozenset({"idle_w", "busy_w", "noise_w", "start_raw_uj", "range_uj"})
 
 
@@ -24,12 +25,21 @@ class Zone:
     start_raw_uj: int
     range_uj: int
     failure: int = 0  # an errno instead of readings
+    is_hidden: bool = False  # its directory is not there
+    wrong_reads: int = 0  # so many of its next readings are off
+    wrong_by_uj: int = 0
+    mirrored: "Zone | None" = None  # the zone whose counter it shows instead of its own
     reads: int = 0
     first_uj: int = 0
     last_uj: int = 0
 
     def serve(self, moment: Moment) -> int:
         """The raw counter at a moment; the first reading defines where it begins."""
+        if self.mirrored is not None:
+            return self.mirrored.serve(moment)
+        if self.wrong_reads:
+            self.wrong_reads -= 1
+            return (self._raw_uj(self.law.energy_uj(moment)) + self.wrong_by_uj) % self.range_uj
         energy_uj = self.law.energy_uj(moment)
         if not self.reads:
             self.first_uj = energy_uj
@@ -63,11 +73,13 @@ def zones_of(config: Mapping[str, Any], sockets: Sequence[frozenset[int]]) -> di
     Raises ValueError for a zone or a figure that isn't there.
     """
     places: dict[str, tuple[str, str, frozenset[int]]] = {}
+    socket_of: dict[str, int] = {}
     for socket, cpus in enumerate(sockets):
         package, top = f"package-{socket}", f"intel-rapl:{socket}"
         places[package] = (package, top, cpus)
         for number, name in enumerate(("core", "dram")):
             places[f"{package}/{name}"] = (name, f"{top}/{top}:{number}", cpus)
+        socket_of |= dict.fromkeys((package, f"{package}/core", f"{package}/dram"), socket)
     if config.get("psys"):
         places["psys"] = ("psys", f"intel-rapl:{len(sockets)}", frozenset().union(*sockets))
     wanted: Mapping[str, Mapping[str, Any]] = config.get("zones", {})
@@ -85,9 +97,15 @@ def zones_of(config: Mapping[str, Any], sockets: Sequence[frozenset[int]]) -> di
             name=name,
             path=path,
             law=Law(_uw(own.get("idle_w", idle_w)), _uw(own.get("busy_w", busy_w)), cpus, noise),
-            start_raw_uj=own.get("start_raw_uj", _START_RAW_UJ),
+            start_raw_uj=own.get("start_raw_uj", _START_RAW_UJ + socket_of.get(key, 0) * _START_RAW_STEP_UJ),
             range_uj=own.get("range_uj", _RANGE_UJ),
         )
+    mirrors: Mapping[str, str] = config.get("mirrors", {})
+    if unknown := {*mirrors, *mirrors.values()} - set(places):
+        raise ValueError(f"mirrors: expected zones {sorted(places)}, got {sorted(unknown)}")
+    for name, mirrored in mirrors.items():
+        zones[name].mirrored = zones[mirrored]
+        zones[name].range_uj = zones[mirrored].range_uj
     return zones
 
 

@@ -20,6 +20,8 @@ CGROUP_DEPARTED = 1  # bit of ActivityCgroups.flags
 UNMATCHED_UNIT = (
     "unmatched"  # the `unit` of cgroups whose path tells nothing; no unit's own name is without a dot
 )
+UNREADABLE = "unreadable"  # values of AbsentZones.why: its meter can't be read
+MIRROR = "mirror"  # its counter is that of another zone, which is counted
 
 # A reader refuses a negative number wherever this type stands.
 Natural = Annotated[int, Meta(ge=0)]
@@ -229,7 +231,10 @@ class PowerZones(Table, kw_only=True):
     `raw` is the meter's own figure at that time (`raw_range` its wrap, 0 if it has none): what a restarted
     publisher goes on from. `gaps` counts stretches in which energy flowed that no reading can tell.
     `provenance` is measured or estimated; `error_ratio_ppm` the known error of an estimate, 0 if unknown.
+    `epoch` is that of the zone's own counting where it isn't the frame's: 0, or no column, means the frame's.
     """
+
+    optional = frozenset({"epoch"})
 
     zone: list[str]
     index: list[str]
@@ -243,6 +248,26 @@ class PowerZones(Table, kw_only=True):
     raw_range: U64
     raw_epoch: U64
     gaps: U32
+    epoch: U64 = field(default_factory=U64)
+
+
+class AbsentZones(Table, kw_only=True):
+    """Zones of a source that have no row although their meter is there, with the reason in words.
+
+    `why` is UNREADABLE or MIRROR. A meter whose zone isn't known has an empty `zone` and its own name as
+    `index`.
+    """
+
+    source: list[str]
+    zone: list[str]
+    index: list[str]
+    why: list[str]
+    reason: list[str]
+
+
+def none_absent() -> AbsentZones:
+    """The table without a row."""
+    return AbsentZones(source=[], zone=[], index=[], why=[], reason=[])
 
 
 class GpuUse(Table, kw_only=True):
@@ -262,17 +287,24 @@ def _no_gpu_use() -> GpuUse:
 
 
 class Power(Frame, kw_only=True, tag_field="topic", tag="power"):
-    """Energy of every zone, and who used the GPUs."""
+    """Energy of every zone, which zones have none, and who used the GPUs."""
 
     topic = "power"
 
     zones: PowerZones
     gpu_use: GpuUse = field(default_factory=_no_gpu_use)
     sources: list[SourceState] = field(default_factory=list)
+    absent: AbsentZones = field(default_factory=none_absent)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_zones(self.zones)
+        _check_zones(self.absent)
+
+    def zone_epochs(self) -> list[int]:
+        """The epoch of each zone's counting, by row."""
+        own = self.zones.epoch or [0] * len(self.zones)
+        return [epoch or self.epoch for epoch in own]
 
 
 class MetadataCgroups(Table, kw_only=True):
@@ -462,10 +494,12 @@ class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
     containers: EnergyContainers
     processes: EnergyProcesses
     sources: list[SourceState] = field(default_factory=list)
+    absent: AbsentZones = field(default_factory=none_absent)  # as power reports them
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_zones(self.zones)
+        _check_zones(self.absent)
         for table in (self.containers, self.processes):
             _check_column_lists(table, len(self.zones), "zone")
         for name, column, limit in (

@@ -101,6 +101,8 @@ def _orders(frame: AnyFrame) -> Iterator[tuple[str, int, str, int]]:
         yield "covers_epoch", frame.covers_epoch, "covers_mono_ns", frame.covers_mono_ns
     elif isinstance(frame, Energy):
         yield "activity_epoch", frame.activity_epoch, "activity_mono_ns", frame.activity_mono_ns
+    elif isinstance(frame, Power):
+        yield "zones.epoch", max(frame.zones.epoch, default=0), "mono_ns", frame.mono_ns
 
 
 def _instants(frame: AnyFrame) -> Iterator[tuple[str, Sequence[int]]]:

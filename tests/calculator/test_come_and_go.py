@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Zones that appear, end and return while the others go on."""
+
+import msgspec
+import pytest
+
+from services.calculator.partition import ENDED_AFTER
+from services.calculator.rules import Rules
+from wattline.wire.columns import U64
+
+from .desk import Desk, Watch
+from .paper import ROOT, Paper
+from .world import S
+
+A = "a" * 64
+PROCESS = (10, 100, 7)
+PACKAGE_W, SOCKET_W = 20, 30
+EARLY_NS = S // 4  # so much earlier than the activity the meters are read
+
+
+class Node:
+    """A machine with a package, and a second one that is there only sometimes."""
+
+    def __init__(self):
+        self.machine = Paper(counts=False)
+        self.machine.born(10, ROOT, A)
+        self.machine.meter("package", "0", PACKAGE_W)
+        self.machine.meter("package", "1", SOCKET_W)
+        self.second_one = self.machine.meters[1]
+        self.second_one.is_present = False
+        self.epochs = {}
+        self.desk = Desk(Rules(), Watch().check)
+
+    def seconds(self, count):
+        """Meters are read a quarter of a second before the activity."""
+        for _second in range(count):
+            self.machine.run(S - EARLY_NS, {(PROCESS, 0): (0.4, 1, 1, 0)})
+            power = self.machine.power()
+            self.machine.run(EARLY_NS, {(PROCESS, 0): (0.1, 1, 1, 0)})
+            zones = power.zones
+            own = U64(self.epochs.get(index, 0) for index in zones.index)
+            zones = msgspec.structs.replace(zones, epoch=own)
+            for frame in (
+                self.machine.metadata(),
+                self.machine.activity(),
+                msgspec.structs.replace(power, zones=zones),
+            ):
+                self.desk.take(frame)
+
+    def appear(self):
+        """The second package begins to count, in an epoch of its own."""
+        self.second_one.is_present = True
+        self.second_one.energy_nj = 0
+        self.epochs["1"] = self.machine.now_ns
+
+    def zone(self, index):
+        return self.desk.zone("package", index)
+
+
+def test_a_zone_that_appears_has_an_epoch_of_its_own():
+    """It counts from there, and no other zone has a gap."""
+    node = Node()
+    node.seconds(5)
+    node.appear()
+    node.seconds(5)
+    first, second = node.zone("0"), node.zone("1")
+    assert (first.meter.gaps, second.meter.gaps) == (0, 0)
+    assert first.meter.epoch == 1000 * S
+    assert second.meter.epoch == 1005 * S
+    assert second.measured_uj == (second.meter.watermark_ns - second.meter.epoch) * SOCKET_W // 1000
+
+
+def test_the_last_part_of_an_ended_zone_is_given_to_its_users():
+    """Its last reading lies amid a window that no later reading closes."""
+    node = Node()
+    node.appear()
+    node.seconds(5)
+    read_ns, total_uj = node.second_one.shown
+    node.second_one.is_present = False
+    node.seconds(ENDED_AFTER - 1)
+    assert node.zone("1").measured_uj < total_uj
+    node.seconds(1)
+    ended = node.zone("1")
+    assert (ended.measured_uj, ended.meter.watermark_ns, ended.meter.points) == (total_uj, read_ns, [])
+    given_uj = node.desk.dynamic_uj("package", "1")
+    left_uj = ended.measured_uj - sum(given_uj.values())
+    assert set(given_uj) == {A}
+    assert left_uj == ended.idle_uj
+    node.seconds(3)
+    assert node.zone("1").measured_uj == total_uj
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["alive", "killed"])
+@pytest.mark.parametrize("away_s", [1, ENDED_AFTER - 1, ENDED_AFTER, 20])
+def test_a_zone_that_returns_in_its_epoch_has_the_energy_of_the_meantime(away_s, is_killed):
+    """However long it was away, in sum nothing is missing and nothing is counted twice."""
+    node = Node()
+    node.appear()
+    begun_ns = node.machine.now_ns
+    node.seconds(5)
+    node.second_one.is_present = False
+    node.seconds(away_s)
+    if is_killed:
+        node.desk.kill(node.machine.metadata())
+    node.second_one.is_present = True
+    node.seconds(3)
+    back = node.zone("1")
+    assert back.measured_uj == (back.meter.watermark_ns - begun_ns) * SOCKET_W // 1000
+    assert back.meter.gaps == 0
+
+
+def test_a_zone_that_begins_again_has_a_gap_alone():
+    """A later epoch of one zone ends what it counted before, and nothing of the others."""
+    node = Node()
+    node.appear()
+    node.seconds(5)
+    before_uj = node.second_one.shown[1]
+    node.second_one.is_present = False
+    node.seconds(ENDED_AFTER)
+    node.appear()
+    node.seconds(5)
+    first, second = node.zone("0"), node.zone("1")
+    assert (first.meter.gaps, second.meter.gaps) == (0, 1)
+    counted_ns = second.meter.watermark_ns - node.epochs["1"]
+    assert second.measured_uj == before_uj + counted_ns * SOCKET_W // 1000

@@ -219,6 +219,8 @@ class _Loop:
             try:
                 if stage is not None:
                     stage.close()
+            except OSError as error:  # its directory was deleted, or its file system is full
+                log.error("close_failed", cause=error)
             finally:
                 log.info("stopped", frames_sent=runtime.frames_sent)
                 runtime.close()

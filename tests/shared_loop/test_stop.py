@@ -37,6 +37,17 @@ def test_a_turn_without_end_is_left(start, fault, said):
     assert second.stop()[0] == 0
 
 
+def test_a_stage_that_can_not_keep_its_state_stops_in_order(start):
+    """Its directory was deleted, for example: one line, no traceback."""
+    service = start("--tiny.fault", "close")
+    service.logged(" previous")
+    code, _took_s = service.stop()
+    assert code == 0
+    assert "No such file or directory" in service.logged(" ERROR power close_failed ")
+    assert " stopped " in service.log
+    assert "Traceback" not in service.log
+
+
 def test_an_output_that_nobody_reads_holds_up_no_stop(run_directory):
     """A log line that finds its pipe full blocks the service; SIGTERM ends it all the same."""
     reader, writer = os.pipe()

@@ -61,6 +61,8 @@ class TinyStage:
         self._runtime.publish(Power, epoch=1, mono_ns=now_ns, zones=zones)
 
     def close(self) -> None:
+        if self._fault == "close":
+            (self._runtime.directory.path / "away" / "ledger").write_bytes(b"")
         self._runtime.log.info("closed")
 
     def _go_wrong(self) -> None:

@@ -186,7 +186,9 @@ class EbpfBackend:
         ):
             try:
                 assert loader.stdout is not None
-                readable, _, _ = select.select([loader.stdout], [], [], _LOADER_TIMEOUT_S)
+                poll = select.poll()  # select(2) knows no descriptor above 1023
+                poll.register(loader.stdout, select.POLLIN)
+                readable = poll.poll(1000 * _LOADER_TIMEOUT_S)
                 if not readable or not loader.stdout.readline():
                     _await(loader, errors, 0 if not readable else _LOADER_TIMEOUT_S)
                     raise Fatal("the loader ended early and gave no reason")

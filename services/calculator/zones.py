@@ -108,8 +108,10 @@ class Zones:
             # Its energy counts from when its publisher began to count: now, or when its epoch began.
             start_ns = epochs[row] if rows.energy_uj[row] else rows.mono_ns[row]
             reading = Reading(epochs[row], rows.mono_ns[row], rows.energy_uj[row])
-            if reading.mono_ns > power.mono_ns or not self.has_room(name):
-                refused += 1  # of the future, or one zone too many
+            if reading.mono_ns < reading.epoch and not reading.energy_uj:
+                continue  # nothing is counted yet
+            if not reading.epoch <= reading.mono_ns <= power.mono_ns or not self.has_room(name):
+                refused += 1  # before it began, of the future, or one zone too many
                 continue
             zone = self._zone(name, epochs[row], start_ns)
             zone.power_max_uw = power_max_uw(name[0], is_measured=rows.provenance[row] == MEASURED)
@@ -209,7 +211,7 @@ class Zones:
         if not later:
             return False
         if later[0].start_ns < read_ns:
-            self._attribute_window(zone, replace(later[0], end_ns=read_ns), members, rules)
+            self._attribute_window(zone, replace(later[0], end_ns=read_ns), members, rules, is_part=True)
         else:
             _book_unwatched(zone, read_ns, later[0].gap or NO_USE, self.accounts, rules)
         return True
@@ -247,13 +249,16 @@ class Zones:
                 zone.idle_seen.observe(end_uj - start_uj, end_ns - start_ns, *seen)
             zone.unlearned = zone.unlearned[-len(far) :]
 
-    def _attribute_window(self, zone: Zone, window: Window, members: MembersNow, rules: Rules) -> None:
+    def _attribute_window(
+        self, zone: Zone, window: Window, members: MembersNow, rules: Rules, *, is_part: bool = False
+    ) -> None:
+        """Attribute a zone's energy up to a window's end; `is_part`: the use is that of a longer time."""
         if window.start_ns > zone.meter.watermark_ns:
             _book_unwatched(zone, window.start_ns, window.gap or NO_USE, self.accounts, rules)
         socket = self._socket(zone, window.sockets)
         time_ns = window.end_ns - zone.meter.watermark_ns
         energy_uj = zone.meter.take_until(window.end_ns)
-        if rules.method == MODEL:
+        if rules.method == MODEL and not is_part:
             learn(zone.power_model, energy_uj, time_ns, window, socket)
         idle_uj, dynamic_uj = zone.split(energy_uj, time_ns, zone.idle(rules).power_uw)
         share = choose(zone.name[0], window, socket, zone.power_model, rules.method)

@@ -4,8 +4,9 @@
 import msgspec
 import pytest
 
+from services.calculator import zones as zones_of_books
 from services.calculator.partition import ENDED_AFTER
-from services.calculator.rules import Rules
+from services.calculator.rules import MODEL, Rules
 from wattline.wire.columns import U64
 
 from .desk import Desk, Watch
@@ -21,7 +22,7 @@ EARLY_NS = S // 4  # so much earlier than the activity the meters are read
 class Node:
     """A machine with a package, and a second one that is there only sometimes."""
 
-    def __init__(self):
+    def __init__(self, rules=None):
         self.machine = Paper(counts=False)
         self.machine.born(10, ROOT, A)
         self.machine.meter("package", "0", PACKAGE_W)
@@ -29,7 +30,7 @@ class Node:
         self.second_one = self.machine.meters[1]
         self.second_one.is_present = False
         self.epochs = {}
-        self.desk = Desk(Rules(), Watch().check)
+        self.desk = Desk(rules or Rules(), Watch().check)
 
     def seconds(self, count):
         """Meters are read a quarter of a second before the activity."""
@@ -123,3 +124,41 @@ def test_a_zone_that_begins_again_has_a_gap_alone():
     assert (first.meter.gaps, second.meter.gaps) == (0, 1)
     counted_ns = second.meter.watermark_ns - node.epochs["1"]
     assert second.measured_uj == before_uj + counted_ns * SOCKET_W // 1000
+
+
+@pytest.mark.parametrize("energy_uj", [0, 5])
+def test_a_reading_from_before_its_epoch_stops_nothing(energy_uj):
+    """A foreign stage may send one: it is refused unless it says nothing, and the books go on as without."""
+    totals = []
+    for is_sent in (False, True):
+        node = Node()
+        node.seconds(4)
+        if is_sent:
+            power = node.machine.power()
+            zones = msgspec.structs.replace(
+                power.zones,
+                epoch=U64([power.mono_ns]),
+                mono_ns=U64([power.mono_ns - 300_000_000]),
+                energy_uj=U64([energy_uj]),
+            )
+            refused = node.desk.state.take_power(msgspec.structs.replace(power, zones=zones), Rules())
+            assert refused == bool(energy_uj)
+        node.seconds(6)
+        totals.append(node.zone("0").measured_uj)
+    assert totals[0] == totals[1]
+
+
+def test_a_part_of_a_window_teaches_no_model(monkeypatch):
+    """When a zone ends, its last energy belongs to less time than the use beside it."""
+    learned = []
+    monkeypatch.setattr(zones_of_books, "learn", lambda model, *_window: learned.append(model))
+    node = Node(Rules(method=MODEL))
+    node.appear()
+    node.seconds(4)
+    model = node.zone("1").power_model
+    times = sum(one is model for one in learned)
+    assert times
+    node.second_one.is_present = False
+    node.seconds(ENDED_AFTER + 3)
+    assert not node.zone("1").meter.points
+    assert sum(one is model for one in learned) == times

@@ -103,6 +103,11 @@ def _orders(frame: AnyFrame) -> Iterator[tuple[str, int, str, int]]:
         yield "activity_epoch", frame.activity_epoch, "activity_mono_ns", frame.activity_mono_ns
     elif isinstance(frame, Power):
         yield "zones.epoch", max(frame.zones.epoch, default=0), "mono_ns", frame.mono_ns
+        rows = zip(frame.zone_epochs(), frame.zones.mono_ns, frame.zones.energy_uj, strict=True)
+        # A zone that has counted nothing may have been read before its epoch.
+        begun = ((epoch, mono_ns) for epoch, mono_ns, energy_uj in rows if energy_uj)
+        epoch, mono_ns = max(begun, key=lambda times: times[0] - times[1], default=(0, 0))
+        yield "a zone's epoch", epoch, "the time of its reading", mono_ns
 
 
 def _instants(frame: AnyFrame) -> Iterator[tuple[str, Sequence[int]]]:

@@ -141,6 +141,8 @@ def test_a_lock_that_was_made_a_link_stops_nothing(run_directory, pin_path, vict
     with Pipeline(run_directory, pin_path, interval_s="0.2") as pipeline:
         pipeline.wait_ready()
         modes = {name: stat.S_IMODE((run_directory / name / "lock").stat().st_mode) for name in SERVICES}
+        last = run_directory / "exporter" / "last"
+        pipeline.wait_until(last.exists)  # it may answer before its first frame
         for name, leads_to in (("lock", made), ("last", victim)):
             (run_directory / "exporter" / name).unlink()
             (run_directory / "exporter" / name).symlink_to(leads_to)

@@ -108,7 +108,7 @@ def test_a_list_of_cpus_is_as_long_as_a_kernel_has_cpus():
     """Numbers that no kernel has are an error before they take memory."""
     assert cpus.cpu_list("0-2,8191\n") == {0, 1, 2, 8191}
     for text in ("0-8192", "0-99999999999", "5-3", "-1", "x"):
-        with pytest.raises(ValueError, match=r"expected CPUs|invalid literal"):
+        with pytest.raises(ValueError, match=r"expected (CPUs|decimal digits)"):
             cpus.cpu_list(text)
 
 

@@ -42,8 +42,8 @@ class WatchedMount:
     def update(self, now_mono_ns: int) -> bool:
         """Look again if that is due; True if it was.
 
-        Raises OSError if the list of mounts can't be read. The last place stays, and the next call looks again:
-        the kernel reports each change only once.
+        Raises OSError if the list of mounts can't be read. The last place stays, and the next call looks
+        again: the kernel reports each change only once.
         """
         has_changed = self._watch.has_changed()
         is_late = not 0 <= now_mono_ns - self._looked_ns < LOOK_AGAIN_NS

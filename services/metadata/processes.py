@@ -74,8 +74,8 @@ class Processes:
     def _look_behind(self, activity: Activity) -> bool:
         """Have all hidden processes asked again once one of them can be seen: most often none can.
 
-        That hidden processes have ended shows nothing. Where none is left to be asked, the options of the mount
-        must have changed: else the cure would not be noticed.
+        That hidden processes have ended shows nothing. Where none is left to be asked, changed options of the
+        mount are enough: otherwise the cure would not be noticed.
         """
         if not self._hidden_reason:
             return False

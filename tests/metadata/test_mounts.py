@@ -168,7 +168,7 @@ def _fails_once(monkeypatch):
 
 
 def test_a_look_that_fails_is_made_again(monkeypatch):
-    """The kernel reports a change once, so a failed read must not use it up; the last place stays meanwhile."""
+    """The kernel reports a change once, so a failed read must not use it up; the last place stays."""
     usual = find_mount(Path("/proc"))
     watched = WatchedMount(Path("/proc"))
     _fails_once(monkeypatch)

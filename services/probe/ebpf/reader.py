@@ -242,8 +242,8 @@ def _explained(refused: Mapping[int, int]) -> str:
     which = f"CPU {first} and {more} more" if more else f"CPU {first}"
     refusal = Refusal(PERF_EVENT, f"counters of {which}", refused[first])
     return (
-        f"{explanation(refusal, read_facts())}. Or start the probe again; until then what runs on {which} has "
-        "CPU time and no counts"
+        f"{explanation(refusal, read_facts())}. Or start the probe again; until then what runs on {which} "
+        "has CPU time and no counts"
     )
 
 

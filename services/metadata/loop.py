@@ -43,6 +43,7 @@ class MetadataStage:
         given = Path(settings.path_cgroup) if settings.path_cgroup else None
         self._mount = WatchedMount(settings.path_procfs, given)
         self._uses_cgroup1 = False
+        self._is_cgroup1_due = True  # until a look succeeds
         self._names = ContainerNames()
         self._docker = DockerSocket(settings.docker_socket) if settings.docker_socket else None
         self._name_containers(time.monotonic_ns(), say_hello=True)
@@ -79,8 +80,10 @@ class MetadataStage:
 
         The second is also for cgroup v1, which is in use wherever on the machine it is mounted.
         """
-        if self._mount.update(now_mono_ns):
+        self._is_cgroup1_due |= self._mount.update(now_mono_ns)
+        if self._is_cgroup1_due:
             self._uses_cgroup1 = uses_cgroup1(procfs.own_cgroups(self._settings.path_procfs))
+            self._is_cgroup1_due = False
 
     def _look_for_cgroups(self, activity: Activity) -> None:
         """Walk the tree for those whose path activity doesn't tell."""

@@ -58,6 +58,27 @@ def test_a_failed_look_at_the_mounts_is_made_up_for(proc, tmp_path, monkeypatch)
     assert stage._stage._mount.place == tmp_path
 
 
+def test_a_failed_look_for_cgroup1_is_made_up_for(proc, monkeypatch):
+    """No file left to open doesn't mean no cgroup v1: its containers would be lost for a minute."""
+    proc.start(20, 500, f"/docker/{A}")
+    errors = iter([OSError(errno.ENFILE, "Too many open files in system")])
+    read = processes.procfs._read
+
+    def fail_once(path):
+        for error in errors if path.parent.name == "self" else ():
+            raise error
+        return read(path)
+
+    changes = iter([True])
+    monkeypatch.setattr(MountWatch, "has_changed", lambda _watch: next(changes, False))
+    monkeypatch.setattr(processes.procfs, "_read", fail_once)
+    stage = Stage(proc.path)
+    rows = [(ROOT, 20, 500, 0, "sh")]
+    with pytest.raises(OSError, match="Too many"):
+        stage.take(activity(1, rows, {ROOT: "/"}))
+    assert own_containers(stage.take(activity(2, rows, {ROOT: "/"}))) == {20: A}
+
+
 def test_a_path_that_comes_later_is_taken(proc):
     """A cgroup that neither the frame nor the tree could place is named once a frame can."""
     stage = Stage(proc.path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .mounts import MountWatch, mounts
 
+LOOK_AGAIN_NS = 60 * 1_000_000_000  # for what no change of mounts reports, such as a stat that failed
 ROOT_ID = 1  # of the hierarchy's root; cgroup_init_early and kernfs number it first, on every kernel
 
 
@@ -26,7 +27,7 @@ def whole_mount(procfs: Path) -> Path | None:
 
 
 class WatchedMount:
-    """The mount of the cgroup2 hierarchy, looked for again only when something was mounted or unmounted."""
+    """The mount of the cgroup2 hierarchy, looked for again when mounts have changed, and once a minute."""
 
     def __init__(self, procfs: Path, given: Path | None = None) -> None:
         """`given`: where it is to be, whatever is mounted."""
@@ -35,13 +36,23 @@ class WatchedMount:
         self._watch = MountWatch(procfs)
         self._place: Path | None = None
         self._is_whole = False
+        self._is_due = True
+        self._looked_ns = 0
 
-    def update(self) -> bool:
-        """Look again if mounts have changed; True if they have."""
-        if not self._watch.has_changed():
+    def update(self, now_mono_ns: int) -> bool:
+        """Look again if that is due; True if it was.
+
+        Raises OSError if the list of mounts can't be read. The last place stays, and the next call looks
+        again: the kernel reports each change only once.
+        """
+        has_changed = self._watch.has_changed()
+        is_late = not 0 <= now_mono_ns - self._looked_ns < LOOK_AGAIN_NS
+        self._is_due = self._is_due or has_changed or is_late
+        if not self._is_due:
             return False
         self._place = self._given if self._given is not None else find_mount(self._procfs)
         self._is_whole = self._place is not None and is_whole(self._place)
+        self._is_due, self._looked_ns = False, now_mono_ns
         return True
 
     @property

@@ -2,7 +2,7 @@
 """What is known about cgroups and processes, and for how long it is remembered. Pure: no I/O, no clock."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 from wattline.wire.columns import U8, U32, U64
@@ -28,6 +28,7 @@ from .cgroup_path import (
     user_delegation,
 )
 from .places import BUILT_IN, Places
+from .unit_names import UnitNames
 
 # The dead are remembered as long as the slowest meter may still attribute to them.
 REMEMBERED_NS = 300 * 1_000_000_000
@@ -71,6 +72,7 @@ class Directory:
     _cgroups: dict[int, _Cgroup] = field(default_factory=dict)
     _processes: dict[ProcessKey, _Process] = field(default_factory=dict)
     _unmatched: set[str] = field(default_factory=set)
+    _unit_names: UnitNames = field(default_factory=UnitNames)
     _process_told_name: bool = False
 
     def see(self, activity: Activity) -> None:
@@ -115,14 +117,18 @@ class Directory:
         return wanted
 
     def learn(self, wanted: Iterable[int], paths: Mapping[int, str], now_ns: int) -> None:
-        """Take the result of a search; what it did not find is known to be unknown (an empty path)."""
+        """Take the result of a search; what it did not find is known to be unknown (an empty path).
+
+        Older cgroups first (ids grow), so that which units have names doesn't depend on the order of a walk.
+        """
         claimed = set()
-        for cgroup_id in wanted:
+        for cgroup_id in sorted(wanted):
             path = paths.get(cgroup_id, "")
             identity = identify(path, self.places)
             if identity != _NOTHING:
                 identity = identify_owned(path, self.delegation_of(path), self.places)
-            self._cgroups[cgroup_id] = _Cgroup(path, identity, now_ns, now_ns, is_unmatched(path, identity))
+            unmatched = is_unmatched(path, identity)
+            self._cgroups[cgroup_id] = _Cgroup(path, self._bounded(identity), now_ns, now_ns, unmatched)
             claimed.add(identity.container_id)
         self._settle(claimed - {""}, now_ns)
 
@@ -207,8 +213,12 @@ class Directory:
         """What a process said of its container; None: it was gone, and what is known stays."""
         process = self._processes[key]
         process.asked, process.hidden = True, False
-        process.identity = identity or process.identity or _NOTHING
+        process.identity = self._bounded(identity) if identity else process.identity or _NOTHING
         self._process_told_name |= bool(process.identity.container_name)
+
+    def _bounded(self, identity: CgroupIdentity) -> CgroupIdentity:
+        unit = self._unit_names.bounded(identity.unit)
+        return identity if unit == identity.unit else replace(identity, unit=unit)
 
     def hide(self, key: ProcessKey) -> None:
         """Note that a process lives and can't be asked; it isn't asked again before `reveal`."""

@@ -24,7 +24,6 @@ _NAMES_SOURCE = "docker"
 # Of the last three the path doesn't show which runtime it is: it may be Docker.
 _NAMED_RUNTIMES = ("docker", "kubernetes", "ecs", "oci")
 _NAMING_S = 0.5  # how long an answer may be held up by them; energy waits for it (--metadata-grace-s)
-_LOOK_AGAIN_NS = 60 * 1_000_000_000
 _PATH_SHOWN_MAX = 300
 _UNMATCHED = (
     "this cgroup is no known container, machine or unit; it counts as system_processes. If it is a "
@@ -44,7 +43,7 @@ class MetadataStage:
         given = Path(settings.path_cgroup) if settings.path_cgroup else None
         self._mount = WatchedMount(settings.path_procfs, given)
         self._uses_cgroup1 = False
-        self._looked_ns: int | None = None
+        self._is_cgroup1_due = True  # until a look succeeds
         self._names = ContainerNames()
         self._docker = DockerSocket(settings.docker_socket) if settings.docker_socket else None
         self._name_containers(time.monotonic_ns(), say_hello=True)
@@ -79,12 +78,12 @@ class MetadataStage:
     def _look_at_mounts(self, now_mono_ns: int) -> None:
         """Look again for what changes with mounts: when they change here, and once a minute.
 
-        The second is for cgroup v1, which is in use wherever on the machine it is mounted.
+        The second is also for cgroup v1, which is in use wherever on the machine it is mounted.
         """
-        is_due = self._looked_ns is None or not 0 <= now_mono_ns - self._looked_ns < _LOOK_AGAIN_NS
-        if self._mount.update() or is_due:
+        self._is_cgroup1_due |= self._mount.update(now_mono_ns)
+        if self._is_cgroup1_due:
             self._uses_cgroup1 = uses_cgroup1(procfs.own_cgroups(self._settings.path_procfs))
-            self._looked_ns = now_mono_ns
+            self._is_cgroup1_due = False
 
     def _look_for_cgroups(self, activity: Activity) -> None:
         """Walk the tree for those whose path activity doesn't tell."""

@@ -38,12 +38,12 @@ class Processes:
 
     def ask(self, activity: Activity, *, uses_cgroup1: bool) -> None:
         """Read once of each new process what cgroup v1 says of it, where cgroup2 tells no container."""
-        self._look_behind(activity)
+        is_visible = self._look_behind(activity)
         keys = self._directory.unasked(activity, uses_cgroup1=uses_cgroup1)[:_ASKED_MAX]
         for key in keys:
             self._ask(key)
         if keys or self._hidden_reason:
-            self._say_hidden(len(self._directory.hidden(activity)))
+            self._say_hidden(len(self._directory.hidden(activity)), is_visible=is_visible)
 
     def source(self) -> list[SourceState]:
         """Whether all of them can be read; empty where none is asked."""
@@ -57,35 +57,50 @@ class Processes:
             self._log.warning(event, cause=cause)
 
     def _ask(self, key: ProcessKey) -> bool:
-        """Ask one process; False if it is hidden."""
+        """Ask one process; True if it could be read: it is neither hidden nor gone."""
         text = procfs.cgroups_of(self._path, *key)
         if text is procfs.Unread.HIDDEN:
             self._directory.hide(key)
             return False
         if isinstance(text, procfs.Unread):
             self._directory.answer(key, None)
-            return True
+            return False
         identity = container_of(text, self._of_cgroup1)
         self._directory.answer(key, identity)
         if identity.container_id and not cgroup2_tells(text, self._identify):
             self.say_once("containers_by_process", BY_PROCESS)
         return True
 
-    def _look_behind(self, activity: Activity) -> None:
-        """Have all hidden processes asked again once one of them can be seen: most often none can."""
-        for key in self._directory.hidden(activity)[:1] if self._hidden_reason else ():
-            if self._ask(key):
-                self._directory.reveal()
+    def _look_behind(self, activity: Activity) -> bool:
+        """Have all hidden processes asked again once one of them can be seen: most often none can.
 
-    def _say_hidden(self, count: int) -> None:
-        """Say so once when processes become hidden, and once when none is any more."""
+        That hidden processes have ended shows nothing. Where none is left to be asked, changed options of the
+        mount are enough: otherwise the cure would not be noticed.
+        """
+        if not self._hidden_reason:
+            return False
+        hidden = self._directory.hidden(activity)
+        if hidden:
+            is_visible = self._ask(hidden[0])
+        else:
+            options = procfs.mount_options(self._path)
+            is_visible = bool(options) and options != self._proc_options
+        if is_visible:
+            self._directory.reveal()
+        return is_visible
+
+    def _say_hidden(self, count: int, *, is_visible: bool) -> None:
+        """Say so once when processes become hidden, and once when they are visible again."""
         was_hidden = bool(self._hidden_reason)
         if count and not was_hidden:
             self._proc_options = procfs.mount_options(self._path)
-        self._hidden_reason = explanation(count, self._path, self._proc_options, os.getgid()) if count else ""
+        if count:
+            self._hidden_reason = explanation(count, self._path, self._proc_options, os.getgid())
+        elif is_visible or not was_hidden:
+            self._hidden_reason = ""
         if count and not was_hidden:
             self._log.warning("processes_hidden", cause=self._hidden_reason)
-        elif was_hidden and not count:
+        elif was_hidden and not self._hidden_reason:
             self._log.info("processes_visible", procfs=self._path)
 
     def _identify(self, path: str) -> CgroupIdentity:

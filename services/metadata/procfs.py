@@ -19,10 +19,10 @@ class Unread(enum.Enum):
 
 
 def own_cgroups(procfs: Path) -> str:
-    """This process's own /proc/PID/cgroup; empty where there is none."""
+    """This process's own /proc/PID/cgroup; empty where there is none. Raises OSError if it can't be read."""
     try:
         return _read(procfs / "self" / "cgroup")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
 
 

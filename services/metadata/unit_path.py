@@ -33,6 +33,8 @@ _CHANGING = re.compile(
 _RUN = re.compile(rf"run(?:{_DASH}[a-z]?[0-9]+)+")
 # Of a scope, which a program makes for its own child: a pid or a count, or several, at the end.
 _COUNT = re.compile(rf"(?:{_DASH}c?[0-9]+)+|(?<=[a-z])[0-9]{{4,}}")
+# A pid within a scope's name, as in libcontainer-1234-systemd-test-x.
+_INNER_COUNT = re.compile(r"(?:-|\\x2d)[0-9]+(?=-|\\x2d)")
 # A connection to a socket with Accept=yes: COUNT-PID-UID, or COUNT-ADDRESS:PORT-ADDRESS:PORT;
 # systemd.socket(5).
 _CONNECTION = re.compile(r"[0-9]+-(?:[0-9]+-[0-9]+|[^@]*:[0-9]+-[^@]*:[0-9]+)")
@@ -75,7 +77,7 @@ def kind_of(unit: str) -> str:
     if run := _RUN.match(name):
         name = f"run-{name[run.end() :].lstrip('-')}"
     if suffix == "scope":
-        name = _without_count(name)
+        name = _without_count(_INNER_COUNT.sub("", name))
     return f"{name}{at}{instance.removeprefix('-')}.{suffix}"
 
 

@@ -93,14 +93,26 @@ def test_a_process_that_has_ended_is_not_hidden(process, metadata):
     assert frame(process.pid, start) == [None, [True, ""], []]
 
 
-def test_a_hidden_process_that_ends_is_no_longer_counted(process, metadata):
-    """The source is up again when nobody who lives is hidden."""
+def test_hidden_processes_that_end_make_none_visible(process, metadata):
+    """Short processes come and go: one line in all, and the source stays down until one can be read."""
     start = start_ticks(process.pid)
-    frame, _stage, _place = metadata("hidepid=2")
+    frame, stage, place = metadata("hidepid=2")
     assert frame(process.pid, start)[1][0] is False
     process.kill()
     process.wait()
-    assert frame(process.pid, start)[1] == [True, ""]
+    for _frame in range(2):
+        _container, (up, reason), said = frame(process.pid, start)
+        assert not up
+        assert "hidden from metadata" in reason
+        assert len(said) == 1
+        with subprocess.Popen(["sleep", "600"]) as another:
+            assert frame(another.pid, start_ticks(another.pid))[1][0] is False
+            another.kill()
+        assert len(frame(another.pid, 1)[2]) == 1
+    remount(stage, place, f"gid={UID}")
+    _container, (up, reason), said = frame(process.pid, start)
+    assert (up, reason) == (True, "")
+    assert "processes_visible" in said[-1]
 
 
 @pytest.mark.parametrize(

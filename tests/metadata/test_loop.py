@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stage as a whole: where it looks for names, how often, and what it says where it can't know."""
 
+import errno
 import shutil
 
 import pytest
 
 from services.metadata import loop, processes
+from wattline import cgroup2
+from wattline.mounts import MountWatch
 from wattline.wire.frames import PROCESS_ENDED, PROCESS_KERNEL_THREAD
 
 from .machine import ROOT, FakeProc, Stage, activity, own_containers
@@ -32,6 +35,48 @@ def test_the_kernels_own_word_comes_first(proc, tmp_path, monkeypatch):
     frame = stage.take(activity(2, [(77, 21, 5, 0, "sh")], {ROOT: "/"}))
     assert dict(zip(frame.cgroups.cgroup_id, frame.cgroups.path, strict=True))[77] == "/walked"
     assert walks == [tmp_path]
+
+
+def test_a_failed_look_at_the_mounts_is_made_up_for(proc, tmp_path, monkeypatch):
+    """One frame has no answer; the next one finds the mount without another mount or a restart."""
+    find = cgroup2.find_mount
+    errors = iter([OSError(errno.ENFILE, "Too many open files in system")])
+
+    def look(procfs):
+        for error in errors:
+            raise error
+        return find(procfs)
+
+    monkeypatch.setattr(cgroup2, "find_mount", look)
+    changes = iter([True])
+    monkeypatch.setattr(MountWatch, "has_changed", lambda _watch: next(changes, False))
+    stage = Stage(proc.path)
+    with pytest.raises(OSError, match="Too many"):
+        stage.take(activity(1, [], {ROOT: "/"}))
+    (source, *_) = stage.take(activity(2, [], {ROOT: "/"})).sources
+    assert (source.name, source.up) == ("cgroup2", True)
+    assert stage._stage._mount.place == tmp_path
+
+
+def test_a_failed_look_for_cgroup1_is_made_up_for(proc, monkeypatch):
+    """No file left to open doesn't mean no cgroup v1: its containers would be lost for a minute."""
+    proc.start(20, 500, f"/docker/{A}")
+    errors = iter([OSError(errno.ENFILE, "Too many open files in system")])
+    read = processes.procfs._read
+
+    def fail_once(path):
+        for error in errors if path.parent.name == "self" else ():
+            raise error
+        return read(path)
+
+    changes = iter([True])
+    monkeypatch.setattr(MountWatch, "has_changed", lambda _watch: next(changes, False))
+    monkeypatch.setattr(processes.procfs, "_read", fail_once)
+    stage = Stage(proc.path)
+    rows = [(ROOT, 20, 500, 0, "sh")]
+    with pytest.raises(OSError, match="Too many"):
+        stage.take(activity(1, rows, {ROOT: "/"}))
+    assert own_containers(stage.take(activity(2, rows, {ROOT: "/"}))) == {20: A}
 
 
 def test_a_path_that_comes_later_is_taken(proc):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mounts wherever they lie and whatever they are called."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.probe.ebpf.mounts import BPFFS, have_mounted
-from wattline.cgroup2 import WatchedMount, find_mount, whole_mount
+from wattline.cgroup2 import LOOK_AGAIN_NS, WatchedMount, find_mount, whole_mount
 from wattline.mounts import MountWatch, mount_details, mounts
 
 # Runs in a mount namespace of its own, where nobody else mounts anything. Its `mount` takes an empty source,
@@ -145,13 +146,58 @@ def test_a_mount_that_comes_later_is_found(alone):
 usual = find_mount(Path("/proc"))
 unmount(usual)
 watched = WatchedMount(Path("/proc"))
-print(watched.update(), watched.whole)
-print(watched.update())
+print(watched.update(0), watched.whole)
+print(watched.update(0))
 mount(b"cgroup2", place, b"cgroup2")
-print(watched.update(), watched.whole == watched.place == place)
+print(watched.update(0), watched.whole == watched.place == place)
 watched.close()
 """
     assert alone(code) == ["True None", "False", "True True"]
+
+
+def _fails_once(monkeypatch):
+    """Make the next look at the mount list fail as when the machine has no file left to open."""
+    looks = iter([OSError(errno.ENFILE, "Too many open files in system")])
+
+    def look(procfs):
+        for error in looks:
+            raise error
+        return find_mount(procfs)
+
+    monkeypatch.setattr("wattline.cgroup2.find_mount", look)
+
+
+def test_a_look_that_fails_is_made_again(monkeypatch):
+    """The kernel reports a change once, so a failed read must not use it up; the last place stays."""
+    usual = find_mount(Path("/proc"))
+    watched = WatchedMount(Path("/proc"))
+    _fails_once(monkeypatch)
+    with pytest.raises(OSError, match="Too many open files"):
+        watched.update(0)
+    assert watched.update(0)
+    assert watched.place == usual
+    monkeypatch.setattr(MountWatch, "has_changed", lambda _watch: False)
+    assert not watched.update(1)
+    _fails_once(monkeypatch)
+    with pytest.raises(OSError, match="Too many open files"):
+        watched.update(LOOK_AGAIN_NS)
+    assert watched.place == usual
+    assert watched.update(LOOK_AGAIN_NS)
+    watched.close()
+
+
+def test_the_mount_is_looked_at_again_once_a_minute(monkeypatch, tmp_path):
+    """A mount that could not be told whole for want of memory is told so without another mount."""
+    monkeypatch.setattr(MountWatch, "has_changed", lambda _watch: False)
+    monkeypatch.setattr("wattline.cgroup2.is_whole", lambda _mount: False)
+    watched = WatchedMount(Path("/proc"), tmp_path)
+    assert watched.update(5)
+    assert watched.whole is None
+    monkeypatch.setattr("wattline.cgroup2.is_whole", lambda _mount: True)
+    assert not watched.update(4 + LOOK_AGAIN_NS)
+    assert watched.update(5 + LOOK_AGAIN_NS)
+    assert watched.whole == tmp_path
+    watched.close()
 
 
 def test_without_a_list_every_question_is_answered_by_yes(tmp_path):

@@ -32,6 +32,11 @@ LONG = "a" * 248
         (("kitty-1-0.scope", "kitty-222-13.scope"), "kitty-.scope"),
         (("buildah-buildah1234.scope", "buildah-buildah567890.scope"), "buildah-buildah-.scope"),
         ((f"libpod-conmon-{HEX}{HEX}.scope",), "libpod-conmon-.scope"),
+        (
+            ("libcontainer-1234-systemd-test-x.scope", "libcontainer-7-systemd-test-x.scope"),
+            "libcontainer-systemd-test-x.scope",
+        ),
+        ((r"a\x2d12\x2db-3-4-c-5.scope", r"a\x2d1\x2db-c-67.scope"), r"a\x2db-c-.scope"),
     ],
 )
 def test_names_that_are_new_at_each_start_are_one_unit(names, kind):
@@ -49,6 +54,8 @@ def test_names_that_are_new_at_each_start_are_one_unit(names, kind):
         "php8.2-fpm.service",
         "k3s.service",
         "web-2.service",
+        "web-2-blue.service",
+        "app-python3.11-x.scope",
         "run-backup.service",
         "dbus-org.freedesktop.login1.service",
         "init.scope",

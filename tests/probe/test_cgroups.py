@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cgroups as the kernel tells of them: paths, short lives, removals, and what becomes of their time."""
 
+import errno
 import subprocess
 import sys
 import time
+
+import pytest
 
 from tests.hygiene.names import own_name
 from tests.hygiene.removal import remove_hierarchy
@@ -11,6 +14,7 @@ from tests.load import SPIN, KernelAccount, in_cgroup, kernel_cpu_us
 from tests.probe.conftest import PROCFS
 from tests.probe.rows import cgroup_value, charged_ns, elapsed_ns, path_of, processes, wait_for
 from wattline import cgroup2
+from wattline.mounts import MountWatch
 from wattline.wire.frames import PROCESS_ENDED
 
 MS = 1_000_000
@@ -194,3 +198,24 @@ def test_a_tree_cut_by_a_namespace_ends_no_cgroup(load_reader, cgroup, tmp_path,
         reader.retire(0)
     assert path_of(sample, cgroup_id)[1] is False
     assert {source.name: source.up for source in sample.sources}["host_cgroups"] is False
+
+
+def test_a_failed_look_at_the_mounts_is_made_again(reader, monkeypatch):
+    """The step fails and is counted by the run loop; at the next one the probe sees the hierarchy again."""
+    find = cgroup2.find_mount
+    errors = iter([OSError(errno.ENFILE, "Too many open files in system")])
+
+    def look(procfs):
+        for error in errors:
+            raise error
+        return find(procfs)
+
+    changes = iter([True])
+    reader._reconciler._mount._place = None
+    monkeypatch.setattr(MountWatch, "has_changed", lambda _watch: next(changes, False))
+    monkeypatch.setattr(cgroup2, "find_mount", look)
+    reader.sample()
+    with pytest.raises(OSError, match="Too many open files"):
+        reader.retire(0)
+    reader.retire(0)
+    assert reader._reconciler._mount.place == find(PROCFS)

@@ -12,6 +12,7 @@ from services.probe.ebpf import layout, perf_events
 from services.probe.ebpf.kernel_facts import memory_cgroup, read_facts
 from services.probe.ebpf.pinned import PinnedProgram
 from services.probe.ebpf.reader import EbpfReader
+from services.probe.ebpf.refusal import described
 from tests.hygiene.names import own_name
 from tests.load import in_cgroup
 from tests.probe.conftest import PROCFS, SYSFS, load, program
@@ -172,3 +173,64 @@ def test_counters_refused_for_a_cpu_that_comes_later_are_said(pin_path, monkeypa
     assert give is perf_events.give_counters
     assert counters().up
     reader.close()
+
+
+@pytest.fixture
+def reader(pin_path):
+    """A reader of a program with a counter that the kernel gives to anybody."""
+    wanted = program(features=layout.Features(counters=("cpu_clock",)))
+    pinned = PinnedProgram(load(pin_path, wanted), wanted.features, wanted.cpus)
+    reader = EbpfReader(pinned, SYSFS, PROCFS)
+    yield reader
+    reader.close()
+
+
+def test_a_refused_cpu_that_goes_away_takes_its_refusal_along(reader, monkeypatch):
+    """Nothing lacks counters then, so the source is up."""
+    reader.sample()
+    online = frozenset(reader._online)
+    reader._online.discard(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(reader.program, "have_counters", _refuse)
+        assert not _counters(reader).up
+    monkeypatch.setattr("services.probe.ebpf.cpus.online", lambda _sysfs: set(online - {1}))
+    assert _counters(reader).up
+    assert not _counters(reader).reason
+
+
+def test_the_facts_of_refused_cpus_are_read_once(reader, monkeypatch):
+    """Not for each CPU and sample: only when other CPUs are refused than before."""
+    reads = []
+    monkeypatch.setattr("services.probe.ebpf.reader.read_facts", lambda: reads.append(1) or read_facts())
+    monkeypatch.setattr(reader.program, "have_counters", _refuse)
+    online = sorted(os.sched_getaffinity(0))
+    for _sample in range(3):
+        source = _counters(reader)
+    assert not source.up
+    assert f"counters of CPU {online[0]} and {len(online) - 1} more: " in source.reason
+    assert len(reads) == 1
+    monkeypatch.setattr("services.probe.ebpf.cpus.online", lambda _sysfs: {online[0]})
+    for _sample in range(3):
+        source = _counters(reader)
+    assert f"counters of CPU {online[0]}: " in source.reason
+    assert len(reads) == 2
+
+
+def _refuse(*_arguments):
+    raise PermissionError(13, "refused")
+
+
+def _counters(reader):
+    return next(source for source in reader.sample().sources if source.name == "counters")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("-1", -1), ("4", 4), ("--1", None), ("-", None), ("", None), ("1" * 30, None)]
+)
+def test_a_negative_perf_event_paranoid_keeps_its_sign(tmp_path, text, value):
+    """-1 permits everything, 1 does not; what is no number is no fact."""
+    (tmp_path / "sys/kernel").mkdir(parents=True)
+    (tmp_path / "sys/kernel/perf_event_paranoid").write_text(f"{text}\n", encoding="ascii")
+    facts = read_facts(tmp_path)
+    assert facts.perf_event_paranoid == value
+    assert f"perf_event_paranoid {'unknown' if value is None else value}," in described(facts)

@@ -29,14 +29,13 @@ def read_facts(procfs: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> Fact
     """What can be read of them; what can't is as if it were not there."""
     bits = effective()
     soft, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    paranoid = _text(procfs / "sys/kernel/perf_event_paranoid").removeprefix("-")
     lockdown = _LOCKDOWN.search(_text(sysfs / "kernel/security/lockdown"))
     status = dict(line.partition(":\t")[::2] for line in _text(procfs / "self/status").split("\n"))
     release = re.match(r"(\d{1,9})\.(\d{1,9})", os.uname().release)
     return Facts(
         capabilities=frozenset(name for name in _CAPABILITIES if bits >> BITS[name] & 1),
         in_user_namespace=_is_in_user_namespace(procfs),
-        perf_event_paranoid=decimal(paranoid) if paranoid.isdecimal() else None,
+        perf_event_paranoid=_signed(_text(procfs / "sys/kernel/perf_event_paranoid")),
         lockdown=lockdown[1] if lockdown else "",
         memlock_bytes=None if soft == resource.RLIM_INFINITY else soft,
         has_seccomp_filter=status.get("Seccomp") == _SECCOMP_FILTER,
@@ -82,6 +81,15 @@ def _bytes(path: Path) -> int | None:
     try:
         return decimal(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError):  # no such file at the root; "max"
+        return None
+
+
+def _signed(text: str) -> int | None:
+    """A number that may be negative; None if it is none."""
+    digits = text.removeprefix("-")
+    try:
+        return decimal(digits) if digits == text else -decimal(digits)
+    except ValueError:
         return None
 
 

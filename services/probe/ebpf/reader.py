@@ -3,7 +3,7 @@
 
 import os
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from wattline.errors import Fatal
@@ -40,7 +40,8 @@ class EbpfReader:
         self._names = CgroupNames()
         self._reconciler = Reconciler(program, self._identities, self._names, procfs)
         self._online: set[int] = set()  # of those that have all they need
-        self._refusal = ""  # why a CPU that came has no counters
+        self._refused: dict[int, int] = {}  # error by CPU that came and has no counters
+        self._refusal = ""  # the same in words
         self._sockets: dict[int, int] = {}
         self._rows: ProcessRows | None = None
         self._cgroup_keys: list[bytes] = []
@@ -111,10 +112,8 @@ class EbpfReader:
             self._sockets |= cpus.sockets(self._sysfs, came)
             for cpu in came:
                 self.program.describe_cpu(cpu, self._sockets[cpu], 0)
-            refused = self._open_counters(came)
-            self._online = online - refused  # tried again at the next sample
-        else:
-            self._online = online
+        self._open_counters(came)
+        self._online = online - self._refused.keys()  # tried again at the next sample
         if not self.program.features.frequency:
             return {}
         frequencies = cpus.frequencies_khz(self._sysfs, online)
@@ -122,23 +121,19 @@ class EbpfReader:
             self.program.describe_cpu(cpu, self._sockets[cpu], khz)
         return frequencies
 
-    def _open_counters(self, came: Iterable[int]) -> set[int]:
-        """Give counters to CPUs that came; return those for which the kernel now refuses them.
+    def _open_counters(self, came: Iterable[int]) -> None:
+        """Give counters to CPUs that came; keep those for which the kernel now refuses them.
 
         Loading may have had CAP_SYS_ADMIN, which the reader has given up.
         """
-        refused, self._refusal = set(), ""
-        for cpu in came:
+        refused = {}
+        for cpu in sorted(came):
             try:
                 self.program.have_counters(cpu)
             except OSError as error:
-                refused.add(cpu)
-                refusal = Refusal(PERF_EVENT, f"counters of CPU {cpu}", error.errno or 0)
-                self._refusal = (
-                    f"{explanation(refusal, read_facts())}. Or start the probe again; until then what runs "
-                    f"on CPU {cpu} has CPU time and no counts"
-                )
-        return refused
+                refused[cpu] = error.errno or 0
+        if refused != self._refused:  # else the words stay, and no facts are read at each sample
+            self._refused, self._refusal = refused, _explained(refused)
 
     def _take_names(self) -> None:
         for cgroup_id in self._names.take_removals(self.program.removals()):
@@ -237,6 +232,19 @@ class EbpfReader:
             *self._counters_source(),
             *self._reconciler.blind_spots(),
         ]
+
+
+def _explained(refused: Mapping[int, int]) -> str:
+    """Why CPUs have no counters, with the error of the first; empty if none was refused."""
+    if not refused:
+        return ""
+    first, more = next(iter(refused)), len(refused) - 1
+    which = f"CPU {first} and {more} more" if more else f"CPU {first}"
+    refusal = Refusal(PERF_EVENT, f"counters of {which}", refused[first])
+    return (
+        f"{explanation(refusal, read_facts())}. Or start the probe again; until then what runs on {which} "
+        "has CPU time and no counts"
+    )
 
 
 def _require_one_clock(begun_ns: int, stamps: Sequence[int], read_ns: int) -> None:

@@ -38,7 +38,7 @@ class Reconciler:
         self._procfs = procfs
         self._sees_pids = _pid_namespace(procfs) == _INITIAL_PID_NAMESPACE
         self._mount = cgroup2.WatchedMount(procfs)
-        self._mount.update()
+        self._mount.update(time.monotonic_ns())
         self._processes = Rounds(_STEPS_A_ROUND)
         self._cgroups = Rounds(_STEPS_A_ROUND)
         self._gone: set[int] = set()  # generations that a step found gone: the next one decides
@@ -62,7 +62,7 @@ class Reconciler:
         if self._sees_pids:
             self._end_the_gone()
             self._date_births()
-        self._mount.update()
+        self._mount.update(now_ns)
         if (mount := self._mount.whole) is not None:
             self._remove_the_gone(mount)
             self._name_the_nameless(mount, cgroup_keys, now_ns)

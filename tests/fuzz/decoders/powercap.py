@@ -62,7 +62,7 @@ def powercap(place: Path) -> Decoder:
             try:
                 for counters in ({}, later, tree):
                     write(root, {path: text for path, text in counters.items() if path.endswith("energy_uj")})
-                    rows = table(source.read(0).rows)
+                    rows = table(source.read(1).rows, 1)
                     if any(raw > limit for raw, limit in zip(rows.raw, rows.raw_range, strict=True)):
                         raise BrokenPromiseError(f"a counter beyond its range: {rows}")
             finally:

@@ -26,6 +26,7 @@ class _Tick:
     absent: list[Absent] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # why zones that should have a row have none
     notes: list[Note] = field(default_factory=list)
+    has_read: bool = False  # any counter
 
 
 class RaplSysfs:
@@ -70,9 +71,9 @@ class RaplSysfs:
         self._look(tick)
         self._read_all(tick, now_ns)
         reason = "; ".join(tick.missing)
-        if not tick.rows or self._found.dangling:
+        if not tick.has_read or self._found.dangling:
             reason = self._found.why_none(self._powercap) or reason
-        is_up = bool(tick.rows) and not reason
+        is_up = tick.has_read and not reason
         return Readings(
             list(tick.rows.values()),
             SourceState(name=SOURCE, up=is_up, reason=reason),
@@ -144,6 +145,7 @@ class RaplSysfs:
                 tick.notes.append(Note("unreadable", read.reason))
             else:
                 counters[zone] = read
+        tick.has_read = bool(counters)
         self._succeed(counters, tick)
         accepted: dict[Zone, Counter] = {}
         for zone, counter in counters.items():
@@ -153,7 +155,7 @@ class RaplSysfs:
             if row:
                 tick.rows[zone] = row
                 accepted[zone] = counter
-            elif note:
+            elif note and note.level is Level.COUNTED:  # one that is only doubted is no fault of the meter
                 tick.missing.append(note.cause)
         self._withhold_mirrors(accepted, tick)
 

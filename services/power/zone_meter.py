@@ -40,6 +40,8 @@ class ZoneMeter:
 
     def place(self, found: RaplZone) -> None:
         """Take note of where the zone is now; with another range it is another counter."""
+        if not self.is_listed:
+            self.account.was_away()
         self.is_listed = True
         if found.directory != self._directory:
             self.close()
@@ -76,6 +78,8 @@ class ZoneMeter:
         result = self.account.take(reading)
         if isinstance(result, Refused):
             figures = {"raw_uj": reading.raw_uj, "last_raw_uj": last.raw_uj if last else None}
+            if result.is_doubt:
+                return None, Note("doubted", f"{self.zone}: reading put off: {result.reason}", figures, Level.INFO)
             return None, Note("refused", f"{self.zone}: reading rejected: {result.reason}", figures)
         self.epoch = self.epoch or now_ns
         return self._row(reading), self._note(result)

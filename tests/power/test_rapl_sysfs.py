@@ -299,6 +299,36 @@ def test_zones_that_have_gone_are_no_fault(tree, source, clock):
     assert energies(source.read(clock.now_ns))["package 1"] == 5_000_000
 
 
+def test_a_zone_that_comes_back_with_its_counter_begun_anew_is_a_gap(tree, source, clock):
+    """Its fall is no wrap, although one is possible in that time: energy is never invented."""
+    tree.zone("intel-rapl:1", "package-1", energy_uj=209_714_663_080)
+    source.read(clock.now_ns)
+    gone = tree.powercap / "intel-rapl:1"
+    gone.rename(tree.sysfs / "gone")
+    clock.advance(1)
+    source.read(clock.now_ns)
+    clock.advance(200)
+    (tree.sysfs / "gone").rename(gone)
+    tree.set("intel-rapl:1", 5)
+    (row,) = (row for row in source.read(clock.now_ns).rows if row.zone.index == "1")
+    assert (row.energy_uj, row.gaps) == (0, 1)
+    tree.set("intel-rapl:1", 30_000_005)
+    clock.advance(1)
+    (row,) = (row for row in source.read(clock.now_ns).rows if row.zone.index == "1")
+    assert (row.energy_uj, row.gaps) == (30_000_000, 1)
+
+
+def test_power_above_any_rating_is_no_fault_of_the_meter(tree, source, clock):
+    """While it waits to be confirmed the source is up."""
+    source.read(clock.now_ns)
+    for second in range(1, 7):
+        clock.advance(1)
+        tree.set("intel-rapl:0", 1_000_000 + second * 560_000_000)
+        readings = source.read(clock.now_ns)
+        assert (readings.state.up, readings.state.reason, list(readings.absent)) == (True, "", [])
+    assert energies(readings)["package 0"] == 6 * 560_000_000
+
+
 def test_looking_for_zones_costs_one_listing(source, clock, monkeypatch):
     """While nothing changes, no zone's directory is looked into again."""
     looks = []

@@ -45,7 +45,9 @@ class RaplSysfs:
         self._listing: tuple[str, ...] | None = None
         self._must_look = True
         self._said: set[str] = set()
+        # Zones whose energy since they were found, or since they could last not be read, is not published.
         self._unpublished: set[Zone] = set()
+        self._published: dict[Zone, ZoneEnergy] = {}  # each zone's newest row
         self._unsaid: list[Note] = []
         self._has_begun = False
         self._unsaid = list(self.read(now_ns).notes)
@@ -85,7 +87,7 @@ class RaplSysfs:
         """End all series. Zones read later begin at 0 in a new epoch."""
         self.close()
         self._meters, self._mirrors, self._former = {}, Mirrors(), Former()
-        self._unpublished = set()
+        self._unpublished, self._published = set(), {}
         self._must_look = True
 
     def close(self) -> None:
@@ -121,6 +123,8 @@ class RaplSysfs:
             elif len(self._meters) < ZONES_MAX:
                 self._meters[zone] = ZoneMeter(one, self._former)
                 self._unpublished.add(zone)
+                if zone in self._former.rows:
+                    self._published[zone] = self._former.rows[zone]
                 if self._has_begun:
                     tick.notes.append(Note("zone_found", f"{zone}: {one.directory}", level=Level.INFO))
             else:
@@ -162,7 +166,10 @@ class RaplSysfs:
     def _succeed(self, counters: Mapping[Zone, Counter], tick: _Tick) -> None:
         """Let mirrors take the part of counted zones that can't be read, from their last reading on."""
         for zone, meter in self._meters.items():
-            if zone in counters or self._mirrors.is_withheld(zone):
+            if zone in counters:
+                continue
+            self._unpublished.add(zone)
+            if self._mirrors.is_withheld(zone):
                 continue
             heir = self._mirrors.successor(zone, counters)
             if heir is not None:
@@ -183,11 +190,22 @@ class RaplSysfs:
             cause = f"{zone} no longer shows the counter of {leader}, and is counted from now on"
             tick.notes.append(Note("zone_mirror", cause, level=Level.WARNING))
         for zone in accepted:
-            if self._mirrors.is_withheld(zone):
+            leader, held_by = self._mirrors.leader(zone), self._mirrors.held_by(zone)
+            if leader is not None:
                 del tick.rows[zone]
+                self._published.pop(zone, None)
+                reason = f"shows the counter of {leader}, which is counted"
+                tick.absent.append(Absent(SOURCE, zone.name, zone.index, MIRROR, reason))
+            elif held_by is not None:
+                if not self._is_known(zone, tick.rows[zone]):
+                    del tick.rows[zone]
+                reason = f"may show the counter of {held_by}; held until that is known"
+                tick.absent.append(Absent(SOURCE, zone.name, zone.index, MIRROR, reason))
             else:
                 self._unpublished.discard(zone)
-            leader_of = self._mirrors.leader(zone)
-            if leader_of is not None:
-                reason = f"shows the counter of {leader_of}, which is counted"
-                tick.absent.append(Absent(SOURCE, zone.name, zone.index, MIRROR, reason))
+        self._published.update(tick.rows)
+
+    def _is_known(self, zone: Zone, row: ZoneEnergy) -> bool:
+        """True for a held zone that uses nothing: its row counts no energy that another one's may count."""
+        published_uj = self._published[zone].energy_uj if zone in self._published else 0
+        return self._mirrors.stands_still(zone) and row.energy_uj == published_uj

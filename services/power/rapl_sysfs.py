@@ -161,7 +161,9 @@ class RaplSysfs:
                 accepted[zone] = counter
             elif note and note.level is Level.COUNTED:  # one that is only doubted is no fault of the meter
                 tick.missing.append(note.cause)
+                tick.absent.append(Absent(SOURCE, zone.name, zone.index, UNREADABLE, note.cause))
         self._withhold_mirrors(accepted, tick)
+        self._repeat(tick)
 
     def _succeed(self, counters: Mapping[Zone, Counter], tick: _Tick) -> None:
         """Let mirrors take the part of counted zones that can't be read, from their last reading on."""
@@ -204,6 +206,15 @@ class RaplSysfs:
             else:
                 self._unpublished.discard(zone)
         self._published.update(tick.rows)
+
+    def _repeat(self, tick: _Tick) -> None:
+        """Let zones without a new row that are still there keep their last one.
+
+        Whoever goes on from the frame, after a kill, goes on from it in the same epoch.
+        """
+        for zone, row in self._published.items():
+            if self._meters[zone].is_listed and self._mirrors.leader(zone) is None:
+                tick.rows.setdefault(zone, row)
 
     def _is_known(self, zone: Zone, row: ZoneEnergy) -> bool:
         """True for a held zone that uses nothing: its row counts no energy that another one's may count."""

@@ -100,8 +100,8 @@ class Mirrors:
     def successor(self, zone: Zone, readable: Mapping[Zone, Counter]) -> Zone | None:
         """Let a mirror of a zone that can't be read take its part; return it, if there is one.
 
-        The zone itself is that mirror's from now on, and all its other mirrors are as well. Without one, zones
-        that were only held because of it are free.
+        The zone itself is that mirror's from now on, and all its other mirrors are as well. Without one,
+        zones that were only held because of it are free.
         """
         followers = [one for one, pair in self._pairs.items() if pair.leader == zone and pair.is_decided]
         heir = next((one for one in followers if one in readable), None)

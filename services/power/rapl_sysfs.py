@@ -4,6 +4,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from wattline.second_look import AGREEING
 from wattline.wire.frames import MIRROR, UNREADABLE, ZONES_MAX, Activity, SourceState
 
 from .mirrors import Counter, Mirrors
@@ -161,6 +162,9 @@ class RaplSysfs:
                 accepted[zone] = counter
             elif note and note.level is Level.COUNTED:  # one that is only doubted is no fault of the meter
                 tick.missing.append(note.cause)
+            if (
+                note and self._meters[zone].refused_in_row >= AGREEING
+            ):  # which don't agree
                 tick.absent.append(Absent(SOURCE, zone.name, zone.index, UNREADABLE, note.cause))
         self._withhold_mirrors(accepted, tick)
         self._repeat(tick)
@@ -192,11 +196,11 @@ class RaplSysfs:
             cause = f"{zone} no longer shows the counter of {leader}, and is counted from now on"
             tick.notes.append(Note("zone_mirror", cause, level=Level.WARNING))
         for zone in accepted:
-            leader, held_by = self._mirrors.leader(zone), self._mirrors.held_by(zone)
-            if leader is not None:
+            counted, held_by = self._mirrors.leader(zone), self._mirrors.held_by(zone)
+            if counted is not None:
                 del tick.rows[zone]
                 self._published.pop(zone, None)
-                reason = f"shows the counter of {leader}, which is counted"
+                reason = f"shows the counter of {counted}, which is counted"
                 tick.absent.append(Absent(SOURCE, zone.name, zone.index, MIRROR, reason))
             elif held_by is not None:
                 if not self._is_known(zone, tick.rows[zone]):

@@ -200,7 +200,7 @@ def test_power_above_any_rating_is_counted_once_it_is_confirmed():
 
 
 def test_a_confirmed_power_stays_so_until_it_is_usual_again():
-    """Similar powers are accepted at once, much greater ones doubted; after a usual one all are doubted anew."""
+    """Similar powers are accepted at once, greater ones doubted; after a usual one all are doubted."""
     account = Account(LIMITS)
     kinds, raw_uj = [], 0
     for second, power_w in enumerate((560, 560, 560, 560, 600, 900, 560, 560, 400, 560)):

@@ -244,7 +244,7 @@ def test_a_zone_that_is_not_known_to_be_a_mirror_takes_no_part_over(machine):
 
 
 def test_a_die_that_heals_after_the_start_is_held(machine):
-    """It stands first, but the other one is counted already; nothing is counted twice, and the source is up."""
+    """It stands first, but the other one is counted already; nothing counts twice, and the source is up."""
     machine.source.close()
     (machine.tree.powercap / "intel-rapl:0/energy_uj").write_text("", encoding="ascii")
     machine.source = machine.opened(Former())
@@ -304,7 +304,7 @@ def test_a_package_beside_one_that_stands_still_is_counted(sockets):
 
 
 def test_two_packages_that_stand_still_are_shown_with_energy_0(sockets):
-    """After some readings; while it isn't known whether they are one, the second is absent and shows no more."""
+    """After some readings; while they may be one, the second is absent and shows no more."""
     seen = [sockets(0, 0) for _second in range(DECIDED_AFTER + 2)]
     assert [packages(readings) for readings in (seen[0], seen[-1])] == [{"0": 0}, {"0": 0, "1": 0}]
     assert [(one.index, one.why) for one in seen[-1].absent] == [("1", "mirror")]

@@ -162,9 +162,7 @@ class RaplSysfs:
                 accepted[zone] = counter
             elif note and note.level is Level.COUNTED:  # one that is only doubted is no fault of the meter
                 tick.missing.append(note.cause)
-            if (
-                note and self._meters[zone].refused_in_row >= AGREEING
-            ):  # which don't agree
+            if note and self._meters[zone].refused_in_row >= AGREEING:  # which don't agree
                 tick.absent.append(Absent(SOURCE, zone.name, zone.index, UNREADABLE, note.cause))
         self._withhold_mirrors(accepted, tick)
         self._repeat(tick)

@@ -5,7 +5,7 @@ On AMD Zen 1 and 2 each die of a socket has a zone, and every one of them shows 
 raw counters tell such dies from sockets that draw equal power: one counter read twice shows the same value.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,10 +42,12 @@ class Pair:
     """Two zones that may have one counter: the leader is counted, the follower is not once this is decided.
 
     `is_held`: the follower's energy is held back, because it hasn't been counted beside the leader's so far.
+    `was_counted`: it has been counted before, but not of late, and the leader has.
     """
 
     leader: Zone
     is_held: bool
+    was_counted: bool
     at_leader: Reading
     at_follower: Reading
     together: int = 0
@@ -103,7 +105,14 @@ class Mirrors:
         The zone itself is that mirror's from now on, and all its other mirrors are as well. Without one,
         zones that were only held because of it are free.
         """
-        followers = [one for one, pair in self._pairs.items() if pair.leader == zone and pair.is_decided]
+        # What a zone that was counted before holds back is time in which another one was, however long. If
+        # they have run together since, it is most likely the same energy.
+        followers = [
+            one
+            for one, pair in self._pairs.items()
+            if pair.leader == zone
+            and (pair.is_decided or (pair.is_held and pair.was_counted and pair.together))
+        ]
         heir = next((one for one in followers if one in readable), None)
         if heir is None:
             # Whoever comes back is compared anew, and held if the others have been counted meanwhile.
@@ -119,32 +128,36 @@ class Mirrors:
         self._pairs[zone] = Pair(
             leader=heir,
             is_held=False,
+            was_counted=True,
             at_leader=readable[heir].reading,
             at_follower=taken.at_leader,
             is_decided=True,
         )
         return heir
 
-    def judge(self, counters: Mapping[Zone, Counter], new: frozenset[Zone]) -> Changes:
+    def judge(
+        self, counters: Mapping[Zone, Counter], new: frozenset[Zone], counted: Container[Zone] = ()
+    ) -> Changes:
         """Compare the counters of a tick. Order: that in which their zones were found.
 
         `new`: zones whose energy has not been published yet, or not since they could last not be read.
+        `counted`: zones with a row.
         """
         changes = Changes([], [])
         ordered = {zone: counters[zone] for zone in sorted(counters, key=lambda zone: zone in new)}
         for zone, counter in ordered.items():
             pair = self._pairs.get(zone)
             if pair is None:
-                self._pair(zone, ordered, is_new=zone in new)
+                self._pair(zone, ordered, is_new=zone in new, was_counted=zone in counted)
             elif pair.leader in counters:
                 self._judge_pair(zone, pair, counters[pair.leader], counter, changes)
         return changes
 
-    def _pair(self, zone: Zone, counters: Mapping[Zone, Counter], *, is_new: bool) -> None:
+    def _pair(self, zone: Zone, counters: Mapping[Zone, Counter], *, is_new: bool, was_counted: bool) -> None:
         for leader in self._leaders(zone, counters):
             if _can_be_one(counters[leader], counters[zone]):
                 at_leader, at_follower = counters[leader].reading, counters[zone].reading
-                self._pairs[zone] = Pair(leader, is_new, at_leader, at_follower)
+                self._pairs[zone] = Pair(leader, is_new, was_counted, at_leader, at_follower)
                 return
 
     def _leaders(self, zone: Zone, counters: Mapping[Zone, Counter]) -> Iterator[Zone]:

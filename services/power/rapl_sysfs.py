@@ -182,7 +182,7 @@ class RaplSysfs:
                 tick.notes.append(Note("zone_mirror", cause, level=Level.INFO))
 
     def _withhold_mirrors(self, accepted: Mapping[Zone, Counter], tick: _Tick) -> None:
-        changes = self._mirrors.judge(accepted, frozenset(self._unpublished))
+        changes = self._mirrors.judge(accepted, frozenset(self._unpublished), self._published)
         for zone, leader in changes.mirrored:
             cause = f"{zone} shows the counter of {leader}, so its energy is counted once, as {leader}"
             tick.notes.append(Note("zone_mirror", cause, level=Level.WARNING))

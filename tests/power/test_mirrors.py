@@ -243,6 +243,19 @@ def test_a_zone_that_is_not_known_to_be_a_mirror_takes_no_part_over(machine):
     assert machine.total_uj("package") == (2 + 32) * 68_000_000
 
 
+def test_a_counted_die_that_has_just_healed_does_not_count_the_others_time_again(machine):
+    """The other one fails before they are known to be mirrors: it goes on from that one's last reading."""
+    for _second in range(2):
+        machine.second()
+    for _second in range(100):
+        machine.second(0)
+    for _second in range(2):
+        machine.second()
+    for _second in range(10):
+        machine.second(1)
+    assert machine.total_uj("package") == (2 + 114) * 68_000_000
+
+
 def test_a_die_that_heals_after_the_start_is_held(machine):
     """It stands first, but the other one is counted already; nothing counts twice, and the source is up."""
     machine.source.close()

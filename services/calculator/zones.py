@@ -59,7 +59,7 @@ class Zone:
     power_model: PowerModel = field(default_factory=PowerModel)
     share_by: str = ""
     unlearned: list[Point] = field(default_factory=list)  # readings that idle power is to be learned from
-    seen_ns: int = 0  # time of the newest power frame that lists it
+    seen_ns: int = 0  # time of the newest power frame that lists it, other than as absent with its last row
     missed: int = 0  # power frames since, which don't
     reading_interval_ns: int = 0  # between its two newest readings
     power_max_uw: int = NODE_POWER_MAX_W * 1_000_000
@@ -103,11 +103,17 @@ class Zones:
         """Take the readings of a frame; return how many were rejected."""
         rows, epochs = power.zones, power.zone_epochs()
         refused = 0
+        absent = set(zip(power.absent.zone, power.absent.index, power.absent.source, strict=True))
+        names: set[ZoneName] = set()
         for row in range(len(rows)):
             name = (rows.zone[row], rows.index[row], rows.source[row])
             # Its energy counts from when its publisher began to count: now, or when its epoch began.
             start_ns = epochs[row] if rows.energy_uj[row] else rows.mono_ns[row]
             reading = Reading(epochs[row], rows.mono_ns[row], rows.energy_uj[row])
+            known = self.zones.get(name)
+            if name in absent and known is not None and reading.mono_ns <= known.meter.newest[0]:
+                continue  # its last row again, since there is no new one
+            names.add(name)
             if reading.mono_ns < reading.epoch and not reading.energy_uj:
                 continue  # nothing is counted yet
             if not reading.epoch <= reading.mono_ns <= power.mono_ns or not self.has_room(name):
@@ -123,7 +129,6 @@ class Zones:
                 self.partition.read(name, epochs[row], start_ns, reading.mono_ns, reading.energy_uj)
             else:
                 refused += 1
-        names = set(zip(rows.zone, rows.index, rows.source, strict=True))
         self.partition.is_told = self.partition.is_told or OTHER in rows.zone
         self.partition.end_frame(names)
         if self.partition.is_listed and not self.partition.is_told:

@@ -13,6 +13,8 @@ from wattline.zone_power import POWER_MARGIN, energy_max_uj
 _UW_NS_PER_UJ = 1_000_000_000  # µW × ns = 10⁻¹⁵ J, a thousand-millionth of a µJ
 _UW_PER_W = 1_000_000
 _SET = "the counter was set: energy between the last accepted reading and the next one is not counted"
+_BEGUN_ANEW = "its counter began anew while it was away: its energy since the last reading is not counted"
+_SIMILAR_PERCENT = 125  # of a confirmed power: what is accepted without being confirmed again
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,13 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No such reading is possible. Stay with the old one."""
+    """No such reading is possible. Stay with the old one.
+
+    `is_doubt`: it is possible, but must be confirmed by later ones.
+    """
 
     reason: str
+    is_doubt: bool = False
 
 
 Step = First | Advance | Wrap | Gap | Refused
@@ -138,10 +144,18 @@ class Account:
     _agreed_uj: int = 0
     _can_be_all: bool = True
     _can_be_newest: bool = False
+    _confirmed_uw: int = 0  # the newest power, while that is above any rating
+    _may_begin_anew: bool = False
+
+    def was_away(self) -> None:
+        """Take note that the counter may begin anew: if the next reading is lower, that is no wrap."""
+        self._may_begin_anew = True
 
     def take(self, reading: Reading) -> Step:
         """Account for a reading; return what it was."""
         result = step(self.last, reading, self.limits)
+        if self._has_begun_anew(reading):
+            result = Gap(_BEGUN_ANEW)
         between = None if self._rejected.newest is None else step(self._rejected.newest, reading, self.limits)
         agreed_uj = between.energy_uj if isinstance(between, Advance | Wrap) else None
         refused = result if isinstance(result, Refused) else self._doubt(reading, result, agreed_uj)
@@ -154,6 +168,11 @@ class Account:
             return self._accept(reading, result)
         return self._accept(reading, Gap(_SET, energy_uj=self._agreed_uj))
 
+    def _has_begun_anew(self, reading: Reading) -> bool:
+        is_later = self.last is not None and reading.mono_ns > self.last.mono_ns
+        has_fallen = self.last is not None and reading.raw_uj < self.last.raw_uj
+        return self._may_begin_anew and is_later and has_fallen and _in_range(reading, self.limits)
+
     def _doubt(self, reading: Reading, result: Step, agreed_uj: int | None) -> Refused | None:
         """Return why a possible reading must be confirmed by later ones; None if it is accepted at once.
 
@@ -162,12 +181,14 @@ class Account:
         if self.last is None or not isinstance(result, Advance | Wrap):
             return None
         rated_uw = self.limits.power_max_uw // POWER_MARGIN
-        is_usual = result.energy_uj <= energy_max_uj(rated_uw, reading.mono_ns - self.last.mono_ns)
+        expected_uw = max(rated_uw, self._confirmed_uw * _SIMILAR_PERCENT // 100)
+        is_usual = result.energy_uj <= energy_max_uj(expected_uw, reading.mono_ns - self.last.mono_ns)
         if is_usual and not (self._can_be_newest and agreed_uj is not None):
             return None
         return Refused(
             f"expected at most {rated_uw // _UW_PER_W} W, the most that such zones are rated; accepted once "
-            f"{AGREEING} readings in a row agree"
+            f"{AGREEING} readings in a row agree",
+            is_doubt=True,
         )
 
     def _is_confirmed(self, reading: Reading, agreed_uj: int | None, *, can_be: bool) -> bool:
@@ -187,10 +208,19 @@ class Account:
         if isinstance(result, Advance | Wrap | Gap):
             self.energy_uj += result.energy_uj
         self.gaps += isinstance(result, Gap)
+        self._confirmed_uw = self._power_above_rating_uw(reading, result)
+        self._may_begin_anew = False
         self.last = reading
         self._rejected.clear()
         self._can_be_newest = False
         return result
+
+    def _power_above_rating_uw(self, reading: Reading, result: Step) -> int:
+        """Mean power since the last accepted reading, if it is above any rating; else 0."""
+        if self.last is None or not isinstance(result, Advance | Wrap):
+            return 0
+        power_uw = result.energy_uj * _UW_NS_PER_UJ // (reading.mono_ns - self.last.mono_ns)
+        return power_uw if power_uw > self.limits.power_max_uw // POWER_MARGIN else 0
 
 
 def resume(limits: Limits, energy_uj: int, gaps: int, last: Reading, last_range_uj: int) -> Account:

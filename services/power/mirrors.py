@@ -5,7 +5,7 @@ On AMD Zen 1 and 2 each die of a socket has a zone, and every one of them shows 
 raw counters tell such dies from sockets that draw equal power: one counter read twice shows the same value.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,15 +41,18 @@ class Counter(NamedTuple):
 class Pair:
     """Two zones that may have one counter: the leader is counted, the follower is not once this is decided.
 
-    `is_held`: the follower's energy is held back, because it has never been counted beside the leader's.
+    `is_held`: the follower's energy is held back, because it hasn't been counted beside the leader's so far.
+    `was_counted`: it has been counted before, but not of late, and the leader has.
     """
 
     leader: Zone
     is_held: bool
+    was_counted: bool
     at_leader: Reading
     at_follower: Reading
     together: int = 0
     apart: int = 0
+    still: int = 0  # readings in a row in which neither counter has moved
     is_decided: bool = False
 
     @property
@@ -73,7 +76,7 @@ class Changes(NamedTuple):
 
 
 class Mirrors:
-    """Pairs by follower. Zones that were read first lead."""
+    """Pairs by follower. Zones that are counted already lead; of the others those that were found first."""
 
     def __init__(self) -> None:
         self._pairs: dict[Zone, Pair] = {}
@@ -87,14 +90,36 @@ class Mirrors:
         pair = self._pairs.get(zone)
         return pair.leader if pair is not None and pair.is_decided else None
 
+    def held_by(self, zone: Zone) -> Zone | None:
+        """Return the zone whose counter this one may show, while its energy is held back for that."""
+        pair = self._pairs.get(zone)
+        return pair.leader if pair is not None and pair.is_held and not pair.is_decided else None
+
+    def stands_still(self, zone: Zone) -> bool:
+        """Return True if neither the counter of a zone in a pair nor its leader's has moved for a while."""
+        return zone in self._pairs and self._pairs[zone].still >= DECIDED_AFTER
+
     def successor(self, zone: Zone, readable: Mapping[Zone, Counter]) -> Zone | None:
         """Let a mirror of a zone that can't be read take its part; return it, if there is one.
 
-        The zone itself is that mirror's from now on, and all its other mirrors are as well.
+        The zone itself is that mirror's from now on, and all its other mirrors are as well. Without one,
+        zones that were only held because of it are free.
         """
-        followers = [one for one, pair in self._pairs.items() if pair.leader == zone and pair.is_withheld]
+        # What a zone that was counted before holds back is time in which another one was, however long. If
+        # they have run together since, it is most likely the same energy.
+        followers = [
+            one
+            for one, pair in self._pairs.items()
+            if pair.leader == zone
+            and (pair.is_decided or (pair.is_held and pair.was_counted and pair.together))
+        ]
         heir = next((one for one in followers if one in readable), None)
         if heir is None:
+            # Whoever comes back is compared anew, and held if the others have been counted meanwhile.
+            self._pairs = {
+                one: pair for one, pair in self._pairs.items() if pair.leader != zone or pair.is_decided
+            }
+            self._pairs.pop(zone, None)
             return None
         taken = self._pairs.pop(heir)
         for pair in self._pairs.values():
@@ -103,31 +128,36 @@ class Mirrors:
         self._pairs[zone] = Pair(
             leader=heir,
             is_held=False,
+            was_counted=True,
             at_leader=readable[heir].reading,
             at_follower=taken.at_leader,
             is_decided=True,
         )
         return heir
 
-    def judge(self, counters: Mapping[Zone, Counter], new: frozenset[Zone]) -> Changes:
-        """Compare the counters of a tick, in the order in which their zones were found.
+    def judge(
+        self, counters: Mapping[Zone, Counter], new: frozenset[Zone], counted: Container[Zone] = ()
+    ) -> Changes:
+        """Compare the counters of a tick. Order: that in which their zones were found.
 
-        `new`: zones whose energy has not been published yet.
+        `new`: zones whose energy has not been published yet, or not since they could last not be read.
+        `counted`: zones with a row.
         """
         changes = Changes([], [])
-        for zone, counter in counters.items():
+        ordered = {zone: counters[zone] for zone in sorted(counters, key=lambda zone: zone in new)}
+        for zone, counter in ordered.items():
             pair = self._pairs.get(zone)
             if pair is None:
-                self._pair(zone, counters, is_new=zone in new)
+                self._pair(zone, ordered, is_new=zone in new, was_counted=zone in counted)
             elif pair.leader in counters:
                 self._judge_pair(zone, pair, counters[pair.leader], counter, changes)
         return changes
 
-    def _pair(self, zone: Zone, counters: Mapping[Zone, Counter], *, is_new: bool) -> None:
+    def _pair(self, zone: Zone, counters: Mapping[Zone, Counter], *, is_new: bool, was_counted: bool) -> None:
         for leader in self._leaders(zone, counters):
             if _can_be_one(counters[leader], counters[zone]):
                 at_leader, at_follower = counters[leader].reading, counters[zone].reading
-                self._pairs[zone] = Pair(leader, is_new, at_leader, at_follower)
+                self._pairs[zone] = Pair(leader, is_new, was_counted, at_leader, at_follower)
                 return
 
     def _leaders(self, zone: Zone, counters: Mapping[Zone, Counter]) -> Iterator[Zone]:
@@ -141,21 +171,27 @@ class Mirrors:
     def _judge_pair(
         self, zone: Zone, pair: Pair, leader: Counter, follower: Counter, changes: Changes
     ) -> None:
-        if (
-            pair.at_leader.raw_uj == leader.reading.raw_uj
-            or pair.at_follower.raw_uj == follower.reading.raw_uj
-        ):
-            return  # counters that stand still say nothing
-        if _run_together(pair, leader, follower):
+        if not pair.is_decided and not _can_be_one(leader, follower):
+            del self._pairs[zone]
+            return
+        moved = (
+            leader.reading.raw_uj != pair.at_leader.raw_uj,
+            follower.reading.raw_uj != pair.at_follower.raw_uj,
+        )
+        pair.still = 0 if any(moved) else pair.still + 1
+        if not _run_together(pair, leader, follower):
+            if not any(moved):
+                return  # counters that stand still say nothing
+            pair.together, pair.apart = 0, pair.apart + 1
+        elif all(moved):
             pair.together, pair.apart = pair.together + 1, 0
         else:
-            pair.together, pair.apart = 0, pair.apart + 1
+            return
         pair.at_leader, pair.at_follower = leader.reading, follower.reading
         if not pair.is_decided and pair.together >= (DECIDED_AFTER if pair.is_held else DECIDED_LATE_AFTER):
             pair.is_decided = True
             changes.mirrored.append(Change(zone, pair.leader))
-        is_far = not pair.is_decided and not _can_be_one(leader, follower)
-        if is_far or pair.apart >= AGREEING:
+        if pair.apart >= AGREEING:
             del self._pairs[zone]
             if pair.is_decided:
                 changes.parted.append(Change(zone, pair.leader))

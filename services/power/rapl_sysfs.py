@@ -4,6 +4,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from wattline.second_look import AGREEING
 from wattline.wire.frames import MIRROR, UNREADABLE, ZONES_MAX, Activity, SourceState
 
 from .mirrors import Counter, Mirrors
@@ -26,6 +27,7 @@ class _Tick:
     absent: list[Absent] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # why zones that should have a row have none
     notes: list[Note] = field(default_factory=list)
+    has_read: bool = False  # any counter
 
 
 class RaplSysfs:
@@ -44,7 +46,9 @@ class RaplSysfs:
         self._listing: tuple[str, ...] | None = None
         self._must_look = True
         self._said: set[str] = set()
+        # Zones whose energy since they were found, or since they could last not be read, is not published.
         self._unpublished: set[Zone] = set()
+        self._published: dict[Zone, ZoneEnergy] = {}  # each zone's newest row
         self._unsaid: list[Note] = []
         self._has_begun = False
         self._unsaid = list(self.read(now_ns).notes)
@@ -70,9 +74,9 @@ class RaplSysfs:
         self._look(tick)
         self._read_all(tick, now_ns)
         reason = "; ".join(tick.missing)
-        if not tick.rows or self._found.dangling:
+        if not tick.has_read or self._found.dangling:
             reason = self._found.why_none(self._powercap) or reason
-        is_up = bool(tick.rows) and not reason
+        is_up = tick.has_read and not reason
         return Readings(
             list(tick.rows.values()),
             SourceState(name=SOURCE, up=is_up, reason=reason),
@@ -84,7 +88,7 @@ class RaplSysfs:
         """End all series. Zones read later begin at 0 in a new epoch."""
         self.close()
         self._meters, self._mirrors, self._former = {}, Mirrors(), Former()
-        self._unpublished = set()
+        self._unpublished, self._published = set(), {}
         self._must_look = True
 
     def close(self) -> None:
@@ -120,6 +124,8 @@ class RaplSysfs:
             elif len(self._meters) < ZONES_MAX:
                 self._meters[zone] = ZoneMeter(one, self._former)
                 self._unpublished.add(zone)
+                if zone in self._former.rows:
+                    self._published[zone] = self._former.rows[zone]
                 if self._has_begun:
                     tick.notes.append(Note("zone_found", f"{zone}: {one.directory}", level=Level.INFO))
             else:
@@ -144,6 +150,7 @@ class RaplSysfs:
                 tick.notes.append(Note("unreadable", read.reason))
             else:
                 counters[zone] = read
+        tick.has_read = bool(counters)
         self._succeed(counters, tick)
         accepted: dict[Zone, Counter] = {}
         for zone, counter in counters.items():
@@ -153,14 +160,20 @@ class RaplSysfs:
             if row:
                 tick.rows[zone] = row
                 accepted[zone] = counter
-            elif note:
+            elif note and note.level is Level.COUNTED:  # one that is only doubted is no fault of the meter
                 tick.missing.append(note.cause)
+            if note and self._meters[zone].refused_in_row >= AGREEING:  # which don't agree
+                tick.absent.append(Absent(SOURCE, zone.name, zone.index, UNREADABLE, note.cause))
         self._withhold_mirrors(accepted, tick)
+        self._repeat(tick)
 
     def _succeed(self, counters: Mapping[Zone, Counter], tick: _Tick) -> None:
         """Let mirrors take the part of counted zones that can't be read, from their last reading on."""
         for zone, meter in self._meters.items():
-            if zone in counters or self._mirrors.is_withheld(zone):
+            if zone in counters:
+                continue
+            self._unpublished.add(zone)
+            if self._mirrors.is_withheld(zone):
                 continue
             heir = self._mirrors.successor(zone, counters)
             if heir is not None:
@@ -169,7 +182,7 @@ class RaplSysfs:
                 tick.notes.append(Note("zone_mirror", cause, level=Level.INFO))
 
     def _withhold_mirrors(self, accepted: Mapping[Zone, Counter], tick: _Tick) -> None:
-        changes = self._mirrors.judge(accepted, frozenset(self._unpublished))
+        changes = self._mirrors.judge(accepted, frozenset(self._unpublished), self._published)
         for zone, leader in changes.mirrored:
             cause = f"{zone} shows the counter of {leader}, so its energy is counted once, as {leader}"
             tick.notes.append(Note("zone_mirror", cause, level=Level.WARNING))
@@ -181,11 +194,31 @@ class RaplSysfs:
             cause = f"{zone} no longer shows the counter of {leader}, and is counted from now on"
             tick.notes.append(Note("zone_mirror", cause, level=Level.WARNING))
         for zone in accepted:
-            if self._mirrors.is_withheld(zone):
+            counted, held_by = self._mirrors.leader(zone), self._mirrors.held_by(zone)
+            if counted is not None:
                 del tick.rows[zone]
+                self._published.pop(zone, None)
+                reason = f"shows the counter of {counted}, which is counted"
+                tick.absent.append(Absent(SOURCE, zone.name, zone.index, MIRROR, reason))
+            elif held_by is not None:
+                if not self._is_known(zone, tick.rows[zone]):
+                    del tick.rows[zone]
+                reason = f"may show the counter of {held_by}; held until that is known"
+                tick.absent.append(Absent(SOURCE, zone.name, zone.index, MIRROR, reason))
             else:
                 self._unpublished.discard(zone)
-            leader_of = self._mirrors.leader(zone)
-            if leader_of is not None:
-                reason = f"shows the counter of {leader_of}, which is counted"
-                tick.absent.append(Absent(SOURCE, zone.name, zone.index, MIRROR, reason))
+        self._published.update(tick.rows)
+
+    def _repeat(self, tick: _Tick) -> None:
+        """Let zones without a new row that are still there keep their last one.
+
+        Whoever goes on from the frame, after a kill, goes on from it in the same epoch.
+        """
+        for zone, row in self._published.items():
+            if self._meters[zone].is_listed and self._mirrors.leader(zone) is None:
+                tick.rows.setdefault(zone, row)
+
+    def _is_known(self, zone: Zone, row: ZoneEnergy) -> bool:
+        """True for a held zone that uses nothing: its row counts no energy that another one's may count."""
+        published_uj = self._published[zone].energy_uj if zone in self._published else 0
+        return self._mirrors.stands_still(zone) and row.energy_uj == published_uj

@@ -49,7 +49,7 @@ class ZoneEnergy:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A zone without a row although its meter is there. A row of AbsentZones."""
+    """A zone without a new row although its meter is there. A row of AbsentZones."""
 
     source: str
     zone: str
@@ -78,7 +78,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """One reading of a source. A zone that could not be read has no row."""
+    """One reading of a source. A zone that could not be read has no row, or its last one again."""
 
     rows: Sequence[ZoneEnergy]
     state: SourceState

@@ -11,7 +11,7 @@ from wattline.wire.frames import SourceState
 
 from .source import Absent, Former, Level, Note, Readings, Source, ZoneEnergy
 
-# After so many readings in a row without any zone, the next source takes over. Fewer may be missing for a
+# After so many readings in a row without a new row, the next source takes over. Fewer may be missing for a
 # moment, as when a driver is loaded anew.
 SILENT_MAX = 5
 
@@ -56,8 +56,9 @@ class Switch:
         if not self._has_begun:
             self._has_begun = True
             notes += [_not_used(state) for state in states[:-1]]
-        self._silent = 0 if rows else self._silent + 1
-        self._until_ns = max([self._until_ns, *(row.mono_ns for row in rows)])
+        newest_ns = max((row.mono_ns for row in rows), default=0)
+        self._silent = 0 if newest_ns > self._until_ns else self._silent + 1  # rows may be repeated
+        self._until_ns = max(self._until_ns, newest_ns)
         if self._silent >= SILENT_MAX and len(self._opened) < len(self._order):
             notes.append(_not_in_use(states[-1]))
             self._take_next()
@@ -90,5 +91,5 @@ def _in_use(readings: Readings, rows: Sequence[ZoneEnergy]) -> Note:
 
 
 def _not_in_use(state: SourceState) -> Note:
-    cause = f"no zone in {SILENT_MAX} readings, so the next source takes over: {state.reason}"
+    cause = f"nothing new in {SILENT_MAX} readings, so the next source takes over: {state.reason}"
     return Note("source_silent", cause, {"source": state.name}, Level.WARNING)

@@ -29,6 +29,7 @@ class ZoneMeter:
         self.is_listed = True  # its directory is there
         self.epoch = 0  # 0: nothing counted yet
         self.account = Account(_limits(found))
+        self.refused_in_row = 0  # newest readings that were not accepted
         self._directory = found.directory
         self._descriptor: int | None = None
         self._stopped = ""  # when the former run stopped, until this one's first reading
@@ -40,6 +41,8 @@ class ZoneMeter:
 
     def place(self, found: RaplZone) -> None:
         """Take note of where the zone is now; with another range it is another counter."""
+        if not self.is_listed:
+            self.account.was_away()
         self.is_listed = True
         if found.directory != self._directory:
             self.close()
@@ -74,8 +77,13 @@ class ZoneMeter:
         """
         last = self.account.last
         result = self.account.take(reading)
+        self.refused_in_row = self.refused_in_row + 1 if isinstance(result, Refused) else 0
         if isinstance(result, Refused):
             figures = {"raw_uj": reading.raw_uj, "last_raw_uj": last.raw_uj if last else None}
+            if result.is_doubt:
+                return None, Note(
+                    "doubted", f"{self.zone}: reading put off: {result.reason}", figures, Level.INFO
+                )
             return None, Note("refused", f"{self.zone}: reading rejected: {result.reason}", figures)
         self.epoch = self.epoch or now_ns
         return self._row(reading), self._note(result)

@@ -8,6 +8,7 @@ from services.calculator import zones as zones_of_books
 from services.calculator.partition import ENDED_AFTER
 from services.calculator.rules import MODEL, Rules
 from wattline.wire.columns import U64
+from wattline.wire.frames import AbsentZones
 
 from .desk import Desk, Watch
 from .paper import ROOT, Paper
@@ -16,6 +17,7 @@ from .world import S
 A = "a" * 64
 PROCESS = (10, 100, 7)
 PACKAGE_W, SOCKET_W = 20, 30
+NEVER_NS = 10**18
 EARLY_NS = S // 4  # so much earlier than the activity the meters are read
 
 
@@ -30,12 +32,14 @@ class Node:
         self.second_one = self.machine.meters[1]
         self.second_one.is_present = False
         self.epochs = {}
+        self.absent = []  # indexes of packages whose row is only repeated
         self.desk = Desk(rules or Rules(), Watch().check)
 
     def seconds(self, count):
         """Meters are read a quarter of a second before the activity."""
         for _second in range(count):
             self.machine.run(S - EARLY_NS, {(PROCESS, 0): (0.4, 1, 1, 0)})
+            self.second_one.period_ns = NEVER_NS if self.absent else 0
             power = self.machine.power()
             self.machine.run(EARLY_NS, {(PROCESS, 0): (0.1, 1, 1, 0)})
             zones = power.zones
@@ -44,9 +48,18 @@ class Node:
             for frame in (
                 self.machine.metadata(),
                 self.machine.activity(),
-                msgspec.structs.replace(power, zones=zones),
+                msgspec.structs.replace(power, zones=zones, absent=self._absent_zones()),
             ):
                 self.desk.take(frame)
+
+    def _absent_zones(self):
+        return AbsentZones(
+            source=[self.second_one.source for _index in self.absent],
+            zone=["package" for _index in self.absent],
+            index=self.absent,
+            why=["unreadable" for _index in self.absent],
+            reason=["Input/output error" for _index in self.absent],
+        )
 
     def appear(self):
         """The second package begins to count, in an epoch of its own."""
@@ -162,3 +175,29 @@ def test_a_part_of_a_window_teaches_no_model(monkeypatch):
     node.seconds(ENDED_AFTER + 3)
     assert not node.zone("1").meter.points
     assert sum(one is model for one in learned) == times
+
+
+def is_listed(node):
+    zones = node.desk.tables()["zones"]
+    return dict(zip(zones.index, zones.is_listed, strict=True))
+
+
+def test_a_row_that_is_repeated_for_an_absent_zone_is_none():
+    """A zone that can't be read ends as one without a row does; its energy of the meantime comes later."""
+    node = Node()
+    node.appear()
+    begun_ns = node.machine.now_ns
+    node.seconds(5)
+    _read_ns, total_uj = node.second_one.shown
+    node.absent = ["1"]
+    node.seconds(ENDED_AFTER - 1)
+    assert node.zone("1").measured_uj < total_uj
+    assert is_listed(node) == {"0": 1, "1": 0}
+    node.seconds(1)
+    assert (node.zone("1").measured_uj, node.zone("1").meter.points) == (total_uj, [])
+    node.absent = []
+    node.seconds(3)
+    back = node.zone("1")
+    assert is_listed(node) == {"0": 1, "1": 1}
+    assert back.measured_uj == (back.meter.watermark_ns - begun_ns) * SOCKET_W // 1000
+    assert back.meter.gaps == 0

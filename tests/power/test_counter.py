@@ -194,9 +194,43 @@ def test_power_above_any_rating_is_counted_once_it_is_confirmed():
     """Possible readings that agree are true after all: nothing is lost, and nothing is a gap."""
     account = Account(LIMITS)
     results = [account.take(Reading(second * S, second * 700_000_000)) for second in range(7)]
-    kinds = [First, Refused, Refused, Advance, Refused, Refused, Advance]
-    assert [type(result) for result in results] == kinds
+    assert [type(result) for result in results] == [First, Refused, Refused, *[Advance] * 4]
+    assert all(result.is_doubt for result in results if isinstance(result, Refused))
     assert (account.energy_uj, account.gaps) == (6 * 700_000_000, 0)
+
+
+def test_a_confirmed_power_stays_so_until_it_is_usual_again():
+    """Similar powers are accepted at once, greater ones doubted; after a usual one all are doubted."""
+    account = Account(LIMITS)
+    kinds, raw_uj = [], 0
+    for second, power_w in enumerate((560, 560, 560, 560, 600, 900, 560, 560, 400, 560)):
+        raw_uj += power_w * 1_000_000
+        kinds.append(type(account.take(Reading(second * S, raw_uj))))
+    accepted, doubted = Advance, Refused
+    assert kinds[:5] == [First, doubted, doubted, accepted, accepted]
+    assert kinds[5:] == [doubted, doubted, accepted, accepted, doubted]
+
+
+def test_an_impossible_reading_is_no_doubt():
+    """Only what the counter can show is."""
+    account = Account(LIMITS)
+    account.take(Reading(0, 0))
+    for raw_uj in (LIMITS.range_uj + 1, 30_000_000_000):
+        result = account.take(Reading(S, raw_uj))
+        assert isinstance(result, Refused)
+        assert not result.is_doubt
+
+
+def test_a_counter_that_was_away_may_have_begun_anew():
+    """A fall is then no wrap, however possible one is; an advance counts as ever. Only the first reading."""
+    for raw_uj, kind, energy_uj in ((5, Gap, 0), (60_000_000_000, Advance, 7_500_000_000)):
+        account = Account(LIMITS)
+        account.take(Reading(0, 52_500_000_000))
+        account.was_away()
+        assert isinstance(account.take(Reading(60 * S, LIMITS.range_uj + 1)), Refused)
+        assert isinstance(account.take(Reading(61 * S, raw_uj)), kind)
+        assert (account.energy_uj, account.gaps) == (energy_uj, int(kind is Gap))
+    assert account.take(Reading(120 * S, 3)) == Wrap(LIMITS.range_uj - 60_000_000_000 + 3)
 
 
 def test_absurd_readings_that_differ_confirm_nothing():

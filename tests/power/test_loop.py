@@ -188,7 +188,7 @@ def test_a_zone_that_is_away_over_a_restart_never_goes_backwards(node, tree):
         frame = node.tick()
         if DRAM in rows(frame):
             seen.append((rows(frame)[DRAM]["epoch"], rows(frame)[DRAM]["energy_uj"]))
-    assert len(seen) == 3
+    assert len(seen) == 5
     assert seen == sorted(seen)
 
 
@@ -207,18 +207,47 @@ def test_counters_without_room_to_count_begin_again(node, tree, column, largest)
 
 
 def test_a_zone_that_is_silent_at_a_restart_is_waited_for(node, tree):
-    """In the same epoch, without a row until it is back; then nothing of it is missing."""
+    """In the same epoch, with its last row until it is back; then nothing of it is missing."""
     counter = tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj"
     before = node.tick()
     counter.write_text("", encoding="ascii")
     node.restart()
     silent = node.tick()
-    assert set(rows(silent)) == {PACKAGE}
+    assert rows(silent)[DRAM] == rows(before)[DRAM]
     assert not silent.sources[0].up
     tree.set("intel-rapl:0/intel-rapl:0:0", 9_000_000)
     after = node.tick()
     assert after.epoch == silent.epoch == before.epoch
     assert rows(after)[DRAM]["energy_uj"] == 7_000_000
+
+
+@pytest.mark.parametrize("last", ["", f"{RANGE_UJ + 1}", "1502000000"])
+def test_a_kill_at_a_frame_without_a_reading_loses_nothing(node, tree, last):
+    """Unreadable, refused or put off: the last believed row stays, and the next run goes on from it."""
+    counter = tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj"
+    before = node.tick()
+    for _second in range(2):
+        counter.write_text(last, encoding="ascii")
+        node.tick()
+        node.restart()
+    counter.write_text("41000000", encoding="ascii")
+    after = rows(node.tick())[DRAM]
+    assert after["epoch"] == rows(before)[DRAM]["epoch"]
+    assert (after["energy_uj"], after["gaps"]) == (39_000_000, 0)
+
+
+def test_rows_that_stay_do_not_keep_a_silent_meter_in_use(node, tree, clock):
+    """After five readings without a new one the estimate takes over; the rows end, and no time is in both."""
+    metered = node.tick()
+    for path in ("intel-rapl:0", "intel-rapl:0/intel-rapl:0:0"):
+        (tree.powercap / path / "energy_uj").write_text("", encoding="ascii")
+    for _second in range(SILENT_MAX):
+        assert set(node.tick().zones.source) == {"rapl-sysfs"}
+    for second in (1, 2):
+        node.stage.on_frame(activity(clock.now_ns, [second * S]))
+        frame = node.tick()
+    assert set(frame.zones.source) == {"trained_power_model"}
+    assert min(frame.zone_epochs()) > max(metered.zones.mono_ns)
 
 
 def test_unreadable_rapl_is_said_and_estimated(tree, clock, monkeypatch):
@@ -403,8 +432,8 @@ def test_activity_of_another_boot_is_ignored(bare, clock):
 
 
 def test_a_vanished_zone_is_counted_and_said(node, tree, monkeypatch):
-    """Its row goes while the others stay, errors count it, and the log names it."""
-    node.tick()
+    """Its row stays as it was while the others go on, errors count it, and the log names it."""
+    before = node.tick()
     pread = os.pread
 
     def without_dram(descriptor, *arguments):
@@ -415,7 +444,9 @@ def test_a_vanished_zone_is_counted_and_said(node, tree, monkeypatch):
     gone = tree.powercap / "intel-rapl:0/intel-rapl:0:0/energy_uj"
     monkeypatch.setattr(zone_meter.os, "pread", without_dram)
     frame = node.tick()
-    assert set(rows(frame)) == {PACKAGE}
+    assert rows(frame)[DRAM] == rows(before)[DRAM]
+    assert rows(frame)[PACKAGE]["mono_ns"] > rows(before)[PACKAGE]["mono_ns"]
+    assert frame.absent.zone == ["dram"]
     assert not frame.sources[0].up
     assert node.runtime.errors == {"unreadable": 1}
     assert "No such device" in node.runtime.text.getvalue()

@@ -46,6 +46,12 @@ def energies(readings):
     return {str(row.zone): row.energy_uj for row in readings.rows}
 
 
+def fresh(readings, before):
+    """The energies of rows that are new readings."""
+    told = {row.zone: row.mono_ns for row in before.rows}
+    return {str(row.zone): row.energy_uj for row in readings.rows if row.mono_ns > told.get(row.zone, 0)}
+
+
 def failing(monkeypatch, path, number):
     """Opening and reading one energy_uj fails, as on a kernel whose zone has gone or is root's."""
     real_open, real_pread = os.open, os.pread
@@ -119,18 +125,19 @@ def test_descriptors_stay_open_between_readings(tree, source, clock, monkeypatch
 
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT, errno.EIO])
-def test_a_zone_that_vanishes_has_no_row_and_comes_back_where_it_was(
+def test_a_zone_that_vanishes_keeps_its_row_and_comes_back_where_it_was(
     tree, source, clock, monkeypatch, number
 ):
-    """While it is away there is no reading and the source says so; its energy meanwhile is in the next."""
+    """While it is away its last row stays and the source says so; its energy meanwhile is in the next."""
     gone = tree.powercap / "intel-rapl:0" / "intel-rapl:0:0" / "energy_uj"
-    source.read(0)
+    before = source.read(0)
     with monkeypatch.context() as patch:
         failing(patch, gone, number)
         clock.advance(1)
         tree.set("intel-rapl:0", 2_000_000)
         readings = source.read(0)
-        assert energies(readings) == {"package 0": 1_000_000}
+        assert fresh(readings, before) == {"package 0": 1_000_000}
+        assert [row for row in readings.rows if row.zone.name == "dram"] == [before.rows[1]]
         assert not readings.state.up
         assert "dram 0" in readings.state.reason
         assert os.strerror(number) in readings.state.reason
@@ -155,33 +162,48 @@ def test_a_zone_that_was_made_anew_is_opened_anew(tree, source, clock, monkeypat
     monkeypatch.setattr(zone_meter.os, "pread", pread_of_the_living)
     path.rename(tree.sysfs / "kept-so-that-its-number-is-not-used-again")
     tree.set("intel-rapl:0", 3_000_000)
-    assert energies(source.read(0)) == {"dram 0": 0}
+    readings = source.read(0)
+    assert [row.mono_ns for row in readings.rows if row.zone.name == "package"] == [NOW_NS]
     clock.advance(1)
-    assert energies(source.read(0)) == {"package 0": 2_000_000, "dram 0": 0}
+    assert fresh(source.read(0), readings) == {"package 0": 2_000_000, "dram 0": 0}
 
 
 @pytest.mark.parametrize("content", ["", "\n", "-5\n", "1e6\n", "12 34\n", "unknown\n"])
-def test_garbage_is_no_measurement(tree, source, content):
-    """A text that is no number has no row, not even one of 0."""
+def test_garbage_is_no_measurement(tree, source, clock, content):
+    """A text that is no number is no reading, not even one of 0."""
+    before = source.read(0)
+    clock.advance(1)
     (tree.powercap / "intel-rapl:0" / "energy_uj").write_text(content, encoding="ascii")
     readings = source.read(0)
-    assert energies(readings) == {"dram 0": 0}
+    assert fresh(readings, before) == {"dram 0": 0}
     assert "expected decimal microjoules" in readings.state.reason
 
 
-def test_an_impossible_reading_has_no_row_and_is_said(tree, source, clock):
+def test_an_impossible_reading_has_no_new_row_and_is_said(tree, source, clock):
     """Beyond the range, or at more power than plausible, a reading is refused and the state says why."""
-    for raw_uj, reason in ((262_143_328_851, "its range"), (3_000_000_000, "1000 W")):
+    readings = source.read(0)
+    for raw_uj, reason in ((262_143_328_851, "its range"), (30_000_000_000, "1000 W")):
+        clock.advance(1)
         tree.set("intel-rapl:0", raw_uj)
-        readings = source.read(0)
-        assert energies(readings) == {"dram 0": 0}
+        before, readings = readings, source.read(0)
+        assert fresh(readings, before) == {"dram 0": 0}
         assert not readings.state.up
         assert reason in readings.state.reason
         assert [note.event for note in readings.notes] == ["refused"]
         assert readings.notes[0].fields["raw_uj"] == raw_uj
-        clock.advance(1)
+    clock.advance(1)
     tree.set("intel-rapl:0", 101_000_000)
     assert energies(source.read(0))["package 0"] == 100_000_000
+
+
+def test_a_counter_that_shows_only_the_impossible_is_absent(tree, source, clock):
+    """From the third reading in a row on: its last row stays, and no reader waits for a newer one."""
+    absent = []
+    for raw_uj in (262_143_328_851, 262_143_328_900, 262_143_328_860, 262_143_328_999, 90_000_000):
+        clock.advance(1)
+        tree.set("intel-rapl:0", raw_uj)
+        absent.append([(one.zone, one.why) for one in source.read(0).absent])
+    assert absent == [[], [], *[[("package", "unreadable")]] * 2, []]
 
 
 def opened(sysfs, former=None) -> RaplSysfs:
@@ -297,6 +319,37 @@ def test_zones_that_have_gone_are_no_fault(tree, source, clock):
     tree.set("intel-rapl:1", 705_000_000)
     clock.advance(1)
     assert energies(source.read(clock.now_ns))["package 1"] == 5_000_000
+
+
+def test_a_zone_that_comes_back_with_its_counter_begun_anew_is_a_gap(tree, source, clock):
+    """Its fall is no wrap, although one is possible in that time: energy is never invented."""
+    tree.zone("intel-rapl:1", "package-1", energy_uj=209_714_663_080)
+    source.read(clock.now_ns)
+    gone = tree.powercap / "intel-rapl:1"
+    gone.rename(tree.sysfs / "gone")
+    clock.advance(1)
+    source.read(clock.now_ns)
+    clock.advance(200)
+    (tree.sysfs / "gone").rename(gone)
+    tree.set("intel-rapl:0", 60_000_000)
+    tree.set("intel-rapl:1", 5)
+    (row,) = (row for row in source.read(clock.now_ns).rows if row.zone.index == "1")
+    assert (row.energy_uj, row.gaps) == (0, 1)
+    tree.set("intel-rapl:1", 30_000_005)
+    clock.advance(1)
+    (row,) = (row for row in source.read(clock.now_ns).rows if row.zone.index == "1")
+    assert (row.energy_uj, row.gaps) == (30_000_000, 1)
+
+
+def test_power_above_any_rating_is_no_fault_of_the_meter(tree, source, clock):
+    """While it waits to be confirmed the source is up."""
+    source.read(clock.now_ns)
+    for second in range(1, 7):
+        clock.advance(1)
+        tree.set("intel-rapl:0", 1_000_000 + second * 560_000_000)
+        readings = source.read(clock.now_ns)
+        assert (readings.state.up, readings.state.reason, list(readings.absent)) == (True, "", [])
+    assert energies(readings)["package 0"] == 6 * 560_000_000
 
 
 def test_looking_for_zones_costs_one_listing(source, clock, monkeypatch):

@@ -21,7 +21,7 @@ UNMATCHED_UNIT = (
     "unmatched"  # the `unit` of cgroups whose path tells nothing; no unit's own name is without a dot
 )
 UNREADABLE = "unreadable"  # values of AbsentZones.why: its meter can't be read
-MIRROR = "mirror"  # its counter is that of another zone, which is counted
+MIRROR = "mirror"  # its counter is, or may be, that of another zone, which is counted
 
 # A reader refuses a negative number wherever this type stands.
 Natural = Annotated[int, Meta(ge=0)]
@@ -252,7 +252,7 @@ class PowerZones(Table, kw_only=True):
 
 
 class AbsentZones(Table, kw_only=True):
-    """Zones of a source that have no row although their meter is there, with the reason in words.
+    """Zones of a source that have no new row although their meter is there, with the reason in words.
 
     `why` is UNREADABLE or MIRROR. A meter whose zone isn't known has an empty `zone` and its own name as
     `index`.

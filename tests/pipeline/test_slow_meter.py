@@ -80,4 +80,5 @@ def test_every_joule_of_a_slow_meter_is_at_its_container(run_directory, tmp_path
         print(f"{load.who:18} true {true_j:9.3f} J, ours {found_j:9.3f} J, error {found_j / true_j - 1:+.3%}")
         slack_j = (stolen_ns + 20_000_000) / 1e9 * BUSY_W if stolen_ns else 0
         assert true_j * 0.99 <= found_j <= true_j * 1.01 + slack_j
-    assert max(behind_s) < 5
+    # Held up by a busy machine, for there are two CPUs of load for two CPUs, but not by the slow meter.
+    assert max(behind_s) < PERIOD_S / 3

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,22 @@ def test_damaged_input(name, run_directory):
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", sorted(DECODERS))
-def test_damaged_input_for_a_minute(name, run_directory):
-    """Other inputs than above, for a minute; of one seed, so that a change fails by its own faults only."""
-    fuzz(name, run_directory, seed="2", seconds="60")
+@pytest.mark.timeout(1200)
+def test_damaged_input_for_a_minute(run_directory):
+    """Other inputs than above, for a minute each, as many at a time as there are CPUs.
+
+    Of one seed, so that a change fails by its own faults only.
+    """
+
+    def campaign(name: str) -> None:
+        place = run_directory / name
+        place.mkdir()
+        fuzz(name, place, seed="2", seconds="60")
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        done = [pool.submit(campaign, name) for name in sorted(DECODERS)]
+    errors = [str(one.exception()) for one in done if one.exception() is not None]
+    assert not errors, "\n".join(errors)
 
 
 @pytest.mark.soak

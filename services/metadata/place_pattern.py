@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patterns of cgroup paths, as the table in places.py and the setting container-patterns write them. Pure.
 
-A pattern is one or more path components, `farm/*/job-{number}`. The last component is the cgroup of the
+A pattern is one or more path components, `batch/*/job-{number}`. The last component is the cgroup of the
 container itself and holds its id. A leading "/" means that the first component is right below the root.
 
 | placeholder | stands for |

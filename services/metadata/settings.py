@@ -38,7 +38,7 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
             "more cgroup paths that are containers: RUNTIME=PATTERN, several with commas; the last component "
             "has the id, as {name}, {number}, {uuid}, {hex32} or {hex64}; * stands for any characters, a "
             "leading / for the root",
-            expected="RUNTIME=PATTERN,..., e.g. farm=/farm/*/job-{number},acme=acme-{name}.scope",
+            expected="RUNTIME=PATTERN,..., e.g. batch=/batch/*/job-{number},render=render-{name}.scope",
             check=parse_container_patterns,
         ),
     ] = field(default="", name="container-patterns")

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The idle policy `requests` needs a metadata stage that reports CPU requests."""
 
-from types import SimpleNamespace
-
 import msgspec
 import pytest
 
@@ -12,7 +10,7 @@ from wattline.errors import Fatal
 from wattline.wire.columns import U32
 
 from .paper import ROOT, Paper
-from .world import S
+from .runtime import runtime_of
 
 
 @pytest.fixture
@@ -29,16 +27,7 @@ def start(tmp_path, paper):
     stages = []
 
     def start(policy):
-        runtime = SimpleNamespace(
-            directory=SimpleNamespace(ledger=tmp_path / "ledger"),
-            node="paper",
-            boot_id="boot",
-            interval_ns=S,
-            now_ns=lambda: paper.now_ns,
-            log=SimpleNamespace(info=lambda *_a, **_k: None, error=pytest.fail),
-            count=lambda *words, **_fields: pytest.fail(str(words)),
-            publish=lambda *_a, **_k: None,
-        )
+        runtime = runtime_of(paper, tmp_path / "ledger")
         stages.append(CalculatorStage(CalculatorSettings(idle_policy=policy), runtime))
         return stages[-1]
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A calculator killed at each step of a commit, and between commit and publication; others go on."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from services.calculator.loop import CalculatorStage
@@ -12,6 +10,7 @@ from wattline.wire.columns import U64
 
 from .desk import Watch
 from .paper import ROOT, Paper
+from .runtime import runtime_of
 from .world import S
 
 TICKS = 6
@@ -36,17 +35,7 @@ class Machine:
         self.stage = self.start()
 
     def start(self):
-        runtime = SimpleNamespace(
-            directory=SimpleNamespace(ledger=self.ledger),
-            node="paper",
-            boot_id="boot",
-            interval_ns=S,
-            now_ns=lambda: self.paper.now_ns,
-            log=SimpleNamespace(info=lambda *_a, **_k: None, error=pytest.fail),
-            count=lambda *words, **_fields: pytest.fail(str(words)),
-            publish=self.publish,
-            mark_useful=lambda: None,
-        )
+        runtime = runtime_of(self.paper, self.ledger, publish=self.publish)
         return CalculatorStage(CalculatorSettings(), runtime)
 
     def step(self):

@@ -1,26 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paths as long as there may be, of what the patterns look for: work grows with their length, no more."""
 
-import time
-
 import pytest
 
 from services.metadata.cgroup_path import identify
 from services.metadata.process_cgroup import cgroup2_tells, container_of
 from tests.fuzz.decoders.paths import LONG, long
 
+from .cost import least_s
+
 LONGER = 8  # times as long takes 8 times the work; 64 times if it grew with the square
 SIZE = 4095
-
-
-def least_s(call, text):
-    """Its least CPU time in a few attempts: what else the machine does only adds to it."""
-    times = []
-    for _attempt in range(3):
-        begun_s = time.thread_time()
-        call(text)
-        times.append(time.thread_time() - begun_s)
-    return min(times)
 
 
 @pytest.mark.parametrize(

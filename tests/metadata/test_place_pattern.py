@@ -2,7 +2,6 @@
 """Patterns of paths: the table's and those that the setting container-patterns adds."""
 
 import re
-import time
 
 import pytest
 
@@ -14,27 +13,29 @@ from services.metadata.settings import MetadataSettings
 from wattline.errors import Fatal
 from wattline.settings import load
 
+from .cost import least_s
+
 A = "a1" * 32
 
 
 def found(pattern, path):
     """(container id, name) by the table with one pattern more."""
-    identity = identify(path, compiled([("farm", pattern)]))
+    identity = identify(path, compiled([("batch", pattern)]))
     return identity.container_id, identity.container_name
 
 
 @pytest.mark.parametrize(
     ("pattern", "path", "expected"),
     [
-        ("/farm/*/job-{number}", "/farm/blue/job-17/step", ("farm-17", "17")),
-        ("/farm/*/job-{number}", "/x/farm/blue/job-17", ("", "")),
-        ("farm/*/job-{number}", "/x/farm/blue/job-17", ("farm-17", "17")),
-        ("/farm/*/job-{number}", "/farm/job-17", ("", "")),
-        ("/farm/*/job-{number}", "/farm/blue/job-17b", ("", "")),
-        ("acme-{name}.scope", "/system.slice/acme-web.scope", ("farm-web", "web")),
-        ("acme-{name}.scope", r"/system.slice/acme-a\x2db.scope", ("farm-a-b", "a-b")),
-        ("acme-{name}", r"/acme-a\x2db", (r"farm-a\x2db", r"a\x2db")),
-        ("/jobs/{name}", "/jobs/any thing", ("farm-any thing", "any thing")),
+        ("/batch/*/job-{number}", "/batch/blue/job-17/step", ("batch-17", "17")),
+        ("/batch/*/job-{number}", "/x/batch/blue/job-17", ("", "")),
+        ("batch/*/job-{number}", "/x/batch/blue/job-17", ("batch-17", "17")),
+        ("/batch/*/job-{number}", "/batch/job-17", ("", "")),
+        ("/batch/*/job-{number}", "/batch/blue/job-17b", ("", "")),
+        ("render-{name}.scope", "/system.slice/render-web.scope", ("batch-web", "web")),
+        ("render-{name}.scope", r"/system.slice/render-a\x2db.scope", ("batch-a-b", "a-b")),
+        ("render-{name}", r"/render-a\x2db", (r"batch-a\x2db", r"a\x2db")),
+        ("/jobs/{name}", "/jobs/any thing", ("batch-any thing", "any thing")),
         (
             "vm/{uuid}",
             "/vm/3f1c0d2e-1111-2222-3333-444444444444",
@@ -42,7 +43,7 @@ def found(pattern, path):
         ),
         ("mine-{hex64}", f"/x/mine-{A}", (A, "")),
         ("mine-{hex64}", f"/docker/{'b2' * 32}/mine-{A}", (A, "")),
-        ("acme-{name}", f"/docker/{A}/acme-web", (A, "")),
+        ("render-{name}", f"/docker/{A}/render-web", (A, "")),
         ("a.c-{number}", "/abc-1", ("", "")),
     ],
 )
@@ -54,7 +55,7 @@ def test_a_pattern_adds_containers(pattern, path, expected):
 def test_an_added_pattern_comes_before_the_table():
     """Who names the runtime of a path knows better than the table."""
     assert identify(f"/pool/{A}").runtime == "oci"
-    assert identify(f"/pool/{A}", compiled([("farm", "pool/{hex64}")])).runtime == "farm"
+    assert identify(f"/pool/{A}", compiled([("batch", "pool/{hex64}")])).runtime == "batch"
 
 
 BAD = [
@@ -64,7 +65,7 @@ BAD = [
     ("a//{name}", "empty component"),
     ("a/{number}/", "empty component"),
     ("job-{number}/step", "must be in the last component"),
-    ("farm/*/job", "has no id"),
+    ("batch/*/job", "has no id"),
     ("{name}", "matches nearly every cgroup"),
     ("*/{name}", "matches nearly every cgroup"),
     ("a/{word}", "{word} is no placeholder"),
@@ -88,12 +89,12 @@ def test_a_bad_pattern_is_refused_and_says_why(pattern, why):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("farm", "'farm': expected RUNTIME=PATTERN"),
+        ("batch", "'batch': expected RUNTIME=PATTERN"),
         ("Farm=a-{name}", "got runtime 'Farm'"),
         ("=a-{name}", "got runtime ''"),
-        ("farm=a-{name},", "'': expected RUNTIME=PATTERN"),
-        ("farm=a-{name},acme={name}", "pattern '{name}' of acme: it matches nearly every cgroup"),
-        (",".join(["farm=a-{name}"] * (PATTERNS_MAX + 1)), f"at most {PATTERNS_MAX} patterns, got 33"),
+        ("batch=a-{name},", "'': expected RUNTIME=PATTERN"),
+        ("batch=a-{name},render={name}", "pattern '{name}' of render: it matches nearly every cgroup"),
+        (",".join(["batch=a-{name}"] * (PATTERNS_MAX + 1)), f"at most {PATTERNS_MAX} patterns, got 33"),
     ],
 )
 def test_a_bad_setting_ends_the_start(text, why):
@@ -107,21 +108,12 @@ def test_a_bad_setting_ends_the_start(text, why):
 
 def test_a_good_setting_gives_its_rows():
     """Several patterns, by flag or variable; none by default."""
-    rows = [("farm", "/farm/*/job-{number}"), ("acme", "acme-{name}.scope")]
-    text = "farm=/farm/*/job-{number}, acme=acme-{name}.scope"
+    rows = [("batch", "/batch/*/job-{number}"), ("render", "render-{name}.scope")]
+    text = "batch=/batch/*/job-{number}, render=render-{name}.scope"
     assert parse_container_patterns(text) == rows
     settings, _ = load(MetadataSettings, "metadata", [], {"WATTLINE_CONTAINER_PATTERNS": text})
     assert settings.added_places() == rows
     assert load(MetadataSettings, "metadata", [], {})[0].added_places() == []
-
-
-def least_s(call, text):
-    times = []
-    for _attempt in range(3):
-        begun_s = time.thread_time()
-        call(text)
-        times.append(time.thread_time() - begun_s)
-    return min(times)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_there_is_an_end_to_it(tmp_path):
 
 def test_a_pattern_of_the_setting_is_used(tmp_path):
     """By cgroup2's path; what it names is no longer unmatched, and has its name."""
-    running = stage(tmp_path, patterns="farm=/strange/{name}")
+    running = stage(tmp_path, patterns="batch=/strange/{name}")
     frame = running.take(activity(1, [], PATHS))
     rows = dict(
         zip(
@@ -80,7 +80,7 @@ def test_a_pattern_of_the_setting_is_used(tmp_path):
             strict=True,
         )
     )
-    assert rows["/strange/x"] == ("farm-x", "farm")
+    assert rows["/strange/x"] == ("batch-x", "batch")
     assert running.said("cgroup_unmatched") == []
     assert "x" in frame.containers.container_name
 
@@ -90,9 +90,9 @@ def test_a_pattern_of_the_setting_is_used_for_processes_too(tmp_path):
     proc = FakeProc(tmp_path / "proc")
     proc.start(20, 500, "/strange/x")
     proc.start(21, 501, "/system.slice/cron.service")
-    running = Stage(proc.path, patterns="farm=/strange/{name}")
+    running = Stage(proc.path, patterns="batch=/strange/{name}")
     frame = running.take(activity(1, [(1, 20, 500, 0, "sh"), (1, 21, 501, 0, "cron")], {1: "/"}))
-    assert frame.processes.container_id == ["farm-x", ""]
+    assert frame.processes.container_id == ["batch-x", ""]
     assert frame.processes.unit == ["", "cron.service"]
     assert frame.cgroups.unit == []
     assert frame.containers.container_name == ["x"]

@@ -30,7 +30,7 @@ CONTAINERS = [
     (f"/slurm/uid_0/job_{OWN}/step_0", f"slurm-{OWN}", "slurm", OWN),
     (f"/nomad.slice/{TASK}.redis.scope", f"{TASK}.redis", "nomad", "redis"),
     (f"/machine.slice/systemd-nspawn@web{OWN}.service/payload", f"nspawn-web{OWN}", "nspawn", f"web{OWN}"),
-    (f"/wattline-test-{OWN}-farm/blue/job-7", "farm-7", "farm", "7"),  # by a pattern of the setting
+    (f"/wattline-test-{OWN}-batch/blue/job-7", "batch-7", "batch", "7"),  # by a pattern of the setting
 ]
 MACHINE = (f"/qemu.slice/{OWN}.scope", f"qemu-{OWN}")
 UNITS = [
@@ -64,7 +64,7 @@ def test_what_runs_at_each_place_is_known(run_directory, pin_path, tmp_path):
             pin_path,
             interval_s="0.5",
             path_sysfs=str(rapl.sysfs),
-            container_patterns=f"farm=/wattline-test-{OWN}-farm/*/job-{{number}}",
+            container_patterns=f"batch=/wattline-test-{OWN}-batch/*/job-{{number}}",
         ) as pipeline,
         contextlib.ExitStack() as stack,
     ):

@@ -147,7 +147,7 @@ def test_without_machines_and_pods_there_are_no_such_series():
 def test_units_together_are_the_hosts_processes(energy):
     """In each zone: Σ units = system_processes, whatever rows there are; CPU time likewise."""
     series = scraped(energy)
-    if not any(one.name == "wattline_unit_joules_total" for one in series):
+    if not any(one.name == "wattline_unit_cpu_seconds_total" for one in series):
         assert not energy.containers.unit or "system_processes" not in energy.containers.container_id
         return
     for zone in KEPLER_ZONES:

@@ -34,7 +34,11 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class ZoneEnergy:
-    """A zone's energy since its epoch, up to its reading at `mono_ns`. A row of PowerZones."""
+    """A zone's energy since its epoch, up to its reading at `mono_ns`. A row of PowerZones.
+
+    `rank`: the place of its source in the order of preference, 0 first. `period_ns`: how often a new reading
+    is to be expected, 0 for at each tick. `integration_uj`: see gauge.py.
+    """
 
     zone: Zone
     epoch: int
@@ -45,6 +49,9 @@ class ZoneEnergy:
     raw_epoch: int = 0
     gaps: int = 0
     error_ratio_ppm: int = 0
+    rank: int = 0
+    period_ns: int = 0
+    integration_uj: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,11 @@ def table(rows: Sequence[ZoneEnergy], epoch: int) -> PowerZones:
         raw_epoch=U64(row.raw_epoch for row in rows),
         gaps=U32(row.gaps for row in rows),
         epoch=U64(row.epoch for row in rows) if own else U64(),
+        rank=U32(row.rank for row in rows) if any(row.rank for row in rows) else U32(),
+        period_ns=U64(row.period_ns for row in rows) if any(row.period_ns for row in rows) else U64(),
+        integration_uj=(
+            U64(row.integration_uj for row in rows) if any(row.integration_uj for row in rows) else U64()
+        ),
     )
 
 
@@ -179,6 +191,9 @@ def absent_table(absent: Sequence[Absent]) -> AbsentZones:
 def rows_of(frame: Power) -> list[ZoneEnergy]:
     """The rows of a frame's zones."""
     zones, epochs = frame.zones, frame.zone_epochs()
+    none = [0] * len(zones)
+    ranks, periods_ns = zones.rank or none, zones.period_ns or none
+    integration_uj = zones.integration_uj or none
     return [
         ZoneEnergy(
             zone=Zone(
@@ -192,6 +207,9 @@ def rows_of(frame: Power) -> list[ZoneEnergy]:
             raw_epoch=zones.raw_epoch[row],
             gaps=zones.gaps[row],
             error_ratio_ppm=zones.error_ratio_ppm[row],
+            rank=ranks[row],
+            period_ns=periods_ns[row],
+            integration_uj=integration_uj[row],
         )
         for row in range(len(zones))
     ]

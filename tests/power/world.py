@@ -145,7 +145,9 @@ def rows(frame: Any) -> dict[tuple[str, str], dict[str, Any]]:
     zones = frame.zones
     return {
         (zones.zone[row], zones.index[row]): {
-            name: getattr(zones, name)[row] for name in zones.__struct_fields__ if name != "epoch"
+            name: getattr(zones, name)[row]
+            for name in zones.__struct_fields__
+            if name != "epoch" and getattr(zones, name)
         }
         | {"epoch": frame.zone_epochs()[row]}
         for row in range(len(zones))

@@ -231,6 +231,16 @@ POWER_4 = {
     "zones": {**POWER_2["zones"], "epoch": u64(0, 3_000_000_000, 4_000_000_000)},
     "absent": ABSENT,
 }
+# The second zone's source is preferred after three others, read twice a minute, and shows power.
+POWER_5 = {
+    **POWER_4,
+    "zones": {
+        **POWER_4["zones"],
+        "rank": u32(0, 3, 0),
+        "period_ns": u64(0, 30_000_000_000, 0),
+        "integration_uj": u64(0, 412_000, 0),
+    },
+}
 
 METADATA = {
     **HEADER,
@@ -584,6 +594,7 @@ VALID = {
     "power_full_2": POWER_2,
     "power_full_3": changed(POWER_2, **USEFUL),
     "power_full_4": POWER_4,
+    "power_full_5": POWER_5,
     "power_optional_columns_left_out": changed(POWER_4, zones={"epoch": ...}, absent=...),
     "power_optional_columns_empty": changed(POWER_4, zones={"epoch": u64()}, absent=NO_ABSENT),
     "power_gpu_use_empty": changed(
@@ -790,6 +801,7 @@ INVALID: dict[str, Any] = {
     "invalid__errors_count_is_text": changed(STATUS, errors={"retry": "3"}),
     "invalid__failed_turns_negative": changed(STATUS, failed_turns=-1),
     "invalid__zone_epochs_too_few": changed(POWER_4, zones={"epoch": u64(1)}),
+    "invalid__zone_ranks_too_few": changed(POWER_5, zones={"rank": u32(1)}),
     "invalid__absent_lengths_differ": changed(POWER_4, absent={"why": ["mirror"]}),
     "invalid__absent_without_reason": changed(POWER_4, absent={"reason": ...}),
     "invalid__absent_too_many": changed(POWER_4, absent={name: [""] * 257 for name in ABSENT}),

@@ -232,9 +232,13 @@ class PowerZones(Table, kw_only=True):
     publisher goes on from. `gaps` counts stretches in which energy flowed that no reading can tell.
     `provenance` is measured or estimated; `error_ratio_ppm` the known error of an estimate, 0 if unknown.
     `epoch` is that of the zone's own counting where it isn't the frame's: 0, or no column, means the frame's.
+    `rank` is the place of the row's source in the order of preference, the first being 0 (as is no column):
+    where several sources have the same zone and index, readers count one of them. `period_ns` is how often a
+    new reading of the zone is to be expected, 0 (or no column) meaning the frame's `interval_ns`.
+    `integration_uj` is how far off `energy_uj` may be since only power was read, at times.
     """
 
-    optional = frozenset({"epoch"})
+    optional = frozenset({"epoch", "rank", "period_ns", "integration_uj"})
 
     zone: list[str]
     index: list[str]
@@ -249,6 +253,9 @@ class PowerZones(Table, kw_only=True):
     raw_epoch: U64
     gaps: U32
     epoch: U64 = field(default_factory=U64)
+    rank: U32 = field(default_factory=U32)
+    period_ns: U64 = field(default_factory=U64)
+    integration_uj: U64 = field(default_factory=U64)
 
 
 class AbsentZones(Table, kw_only=True):

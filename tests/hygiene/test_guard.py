@@ -24,7 +24,7 @@ LEAVE = """
 import json, os, subprocess, sys, time
 from pathlib import Path
 import pytest
-from services.probe.ebpf.mounts import BPFFS
+from services.probe.ebpf.mounts import BPFFS, have_mounted
 from tests.hygiene.names import own_name
 from wattline.mounts import mounts
 
@@ -33,6 +33,7 @@ def places(run_directory, cgroup, tmp_path):
     return run_directory, cgroup, tmp_path
 
 def leave(run_directory, cgroup, tmp_path):
+    have_mounted("bpf", BPFFS)
     inner = cgroup / "inner"
     inner.mkdir()
     child = subprocess.Popen(

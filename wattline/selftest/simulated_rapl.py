@@ -29,11 +29,11 @@ class SimulatedRapl:
     def __enter__(self) -> Self:
         require_fuse()
         self.sysfs.mkdir(parents=True, exist_ok=True)
-        command = isolated.command("wattline.selftest.tree", str(self.sysfs))
+        command = self._command()
         # A session of its own: Ctrl-C is for whoever uses the meter, who still has to read it. Its stderr is
         # kept for the case that it fails: when all is well, fusermount grumbles in it.
         self.process = subprocess.Popen(
-            [*command, "--config", json.dumps(self._config)],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -45,6 +45,10 @@ class SimulatedRapl:
             self.__exit__()
             raise
         return self
+
+    def _command(self) -> list[str]:
+        config = ["--config", json.dumps(self._config)]
+        return isolated.command("wattline.selftest.tree", str(self.sysfs), *config)
 
     def _wait_ready(self) -> None:
         assert self.process.stdout is not None

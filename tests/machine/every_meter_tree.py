@@ -110,7 +110,11 @@ class Machine:
     def counter(self, path: str, law: Law, text: Callable[[int], str]) -> Callable[[], bytes]:
         """A file that shows energy."""
         figure = self.figures[path] = Figure(law)
-        return lambda: f"{text(figure.read(self.elapsed_ns))}\n".encode()
+
+        def make() -> bytes:
+            return f"{text(figure.read(self.elapsed_ns))}\n".encode()
+
+        return make
 
     def gauge(self, path: str, law: Law) -> Callable[[], bytes]:
         """A file that shows power in µW."""

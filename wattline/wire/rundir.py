@@ -27,7 +27,7 @@ from wattline.opened import (
     remove,
     replaceable_by_others,
 )
-from wattline.pipeline import SERVICES
+from wattline.pipeline import SERVICES, service_of
 
 from .room import is_full, no_room
 
@@ -37,9 +37,13 @@ _SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path less its NUL; man 7 unix
 
 
 class ServiceDirectory:
-    """The names inside one service's directory."""
+    """The names inside one service's directory.
 
-    def __init__(self, run: Path, service: str) -> None:
+    `uid`: the user that the setting `power.streams` gives to a power stream, if it does.
+    """
+
+    def __init__(self, run: Path, service: str, uid: int | None = None) -> None:
+        self._uid = uid
         self.path = run / service
         self.socket = self.path / "stream.sock"
         self.last = self.path / "last"
@@ -149,14 +153,18 @@ class ServiceDirectory:
     def _rightful_uids(self) -> tuple[int, ...] | None:
         """Whose name this is, where whoever comes first could take it; None elsewhere.
 
-        The group's number and the service's place in the pipeline, as `wattline up` numbers them; the first
-        one, the probe, may be root.
+        The user that the setting names. Otherwise the group's number and the service's place in the pipeline,
+        as `wattline up` numbers them; the first one, the probe, may be root.
         """
         run = self.path.parent.lstat()
-        is_shared = run.st_gid and run.st_mode & OTHERS_WRITE
-        if not is_shared or self.path.name not in SERVICES:
+        if not run.st_mode & OTHERS_WRITE:
             return None
-        place = SERVICES.index(self.path.name)
+        if self._uid is not None:
+            return (self._uid,)
+        service = service_of(self.path.name)
+        if not run.st_gid or service not in SERVICES:
+            return None
+        place = SERVICES.index(service)
         return (run.st_gid + place,) if place else (run.st_gid, 0)
 
 

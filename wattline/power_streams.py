@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The setting `power.streams`: which power streams there are, their users, and their zones. Pure.
 
-Several `power` processes may run beside each other, each under a name of its own: `power-bmc` holds a password,
-`power` the right to read RAPL. Each may publish only the zones that the setting gives it.
+Several `power` processes may run beside each other, each under a name of its own: one holds the BMC's password,
+another the right to read RAPL. Each may publish only the zones that the setting gives it.
 """
 
 import re
@@ -67,7 +67,9 @@ class PowerStreams:
     @property
     def stages(self) -> tuple[str, ...]:
         """The names of all stages, in the order of the pipeline: extra streams follow `power`."""
-        return tuple(name for service in SERVICES for name in (self.names if service == POWER else (service,)))
+        return tuple(
+            name for service in SERVICES for name in (self.names if service == POWER else (service,))
+        )
 
     def producers_of(self, topics: Iterable[str]) -> tuple[str, ...]:
         """The stages that publish some of these topics, in the order of the pipeline."""

@@ -34,7 +34,17 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "web.listen-address": ("exporter",),
 }
 # Every service has these.
-COMMON = ("clock", "config", "die-with-parent", "interval-s", "log-level", "node", "power.streams", "run", "user")
+COMMON = (
+    "clock",
+    "config",
+    "die-with-parent",
+    "interval-s",
+    "log-level",
+    "node",
+    "power.streams",
+    "run",
+    "user",
+)
 _COMMANDS = ("up.cache", "up.first-id")
 
 PREFIX = "WATTLINE_"

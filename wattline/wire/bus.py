@@ -355,9 +355,7 @@ class Subscriber:
         is_new = self._order.admit(frame)
         if not is_new and self._order.contradicted.get(name, 0) > contradicted:
             self._refuse(
-                FrameError(
-                    "older_epoch", f"{name}: epoch {frame.epoch} is below that of an earlier frame"
-                )
+                FrameError("older_epoch", f"{name}: epoch {frame.epoch} is below that of an earlier frame")
             )
         return is_new
 

@@ -9,7 +9,7 @@ from wattline.pipeline import PRODUCER_OF_TOPIC, service_of
 from wattline.power_streams import ONLY_POWER, PowerStreams
 
 from .columns import U64
-from .frames import Activity, AnyFrame, Energy, Metadata, Power, Status
+from .frames import Activity, AnyFrame, Energy, Frame, Metadata, Power, Status
 from .packed import FrameError
 
 AHEAD_NS_MAX = 1_000_000_000  # all clocks of a boot are one clock; this much for a stage that was interrupted
@@ -87,8 +87,8 @@ def check_speaker(frame: AnyFrame, service: str) -> None:
             )
 
 
-def check_allowed(frame: AnyFrame, streams: PowerStreams) -> None:
-    """Raise FrameError for a power frame of a stream that isn't listed, or with a zone that it may not publish.
+def check_allowed(frame: Frame, streams: PowerStreams) -> None:
+    """Raise FrameError for a power frame of an unlisted stream, or with a zone that its stream may not have.
 
     Rows of `gpu_use` count as the zone gpu. Rows of `absent` may have no zone, as of a meter whose zone isn't
     known.

@@ -27,7 +27,7 @@ from wattline.opened import (
     remove,
     replaceable_by_others,
 )
-from wattline.pipeline import SERVICES, service_of
+from wattline.pipeline import SERVICES, is_extra_stream, service_of
 
 from .room import is_full, no_room
 
@@ -166,6 +166,23 @@ class ServiceDirectory:
             return None
         place = SERVICES.index(service)
         return (run.st_gid + place,) if place else (run.st_gid, 0)
+
+
+def extra_streams(run: Path) -> tuple[str, ...]:
+    """The names of directories of power streams beside `power`, as a stage makes them, in their order."""
+    try:
+        names = sorted(name for name in os.listdir(run) if is_extra_stream(name))  # noqa: PTH208 names only
+    except OSError:  # missing or closed to us
+        return ()
+    return tuple(name for name in names if _is_stages(run / name))
+
+
+def _is_stages(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # removed meanwhile
+        return False
+    return stat.S_ISDIR(mode) and stat.S_IMODE(mode) == DIRECTORY_MODE
 
 
 def prepare_run(run: Path) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The setting `power.streams`: which power streams there are, their users, and their zones. Pure.
 
-Several `power` processes may run beside each other, each under a name of its own: one holds the BMC's password,
+Several `power` processes may run beside each other, each under a name of its own: one holds a BMC's password,
 another the right to read RAPL. Each may publish only the zones that the setting gives it.
 """
 

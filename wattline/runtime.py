@@ -122,7 +122,7 @@ class Runtime:
             self.count(event, cause)
 
     def _check_allowed(self, frame: Frame) -> None:
-        """Report a frame of our own that readers refuse. A stream that isn't listed here may be listed there."""
+        """Report a frame of our own that readers refuse. A stream that isn't listed here may be elsewhere."""
         if self._streams.find(self.service) is None:
             return
         try:

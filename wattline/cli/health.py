@@ -34,8 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--run", help=argparse.SUPPRESS)  # named here only so that its value is no service
     parser.add_argument("--config", help=argparse.SUPPRESS)  # likewise
+    parser.add_argument("--power.streams", dest="streams", help=argparse.SUPPRESS)  # likewise
     options, rest = parser.parse_known_args(arguments)
-    for flag, value in (("--run", options.run), ("--config", options.config)):
+    values = {"--run": options.run, "--config": options.config, "--power.streams": options.streams}
+    for flag, value in values.items():
         rest += [] if value is None else [flag, value]
     run, uid = _place(rest, options.service)
     return check(run, options.service, options.max_age_s, uid)

@@ -49,8 +49,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
     parser.add_argument("--run", help=argparse.SUPPRESS)  # named here only so that its value isn't FILE
     parser.add_argument("--config", help=argparse.SUPPRESS)  # likewise
+    parser.add_argument("--power.streams", dest="streams", help=argparse.SUPPRESS)  # likewise
     options, rest = parser.parse_known_args(arguments)
-    for flag, value in (("--run", options.run), ("--config", options.config)):
+    values = {"--run": options.run, "--config": options.config, "--power.streams": options.streams}
+    for flag, value in values.items():
         rest += [] if value is None else [flag, value]
     settings, _warnings = load(CommonSettings, "record", rest, os.environ)
     choice = choose(settings.run, is_given=is_given(settings.run), command="record")

@@ -137,8 +137,8 @@ class RunUpkeep:
         loss = "totals begin anew" if "calculator" in services else "totals go on"
         ours = [service for service in services if service in SERVICES]
         who = "all five services" if is_all else " and ".join(ours)
-        again = f"starting {who} again; {loss}" if ours else "its own stage goes on in it"
-        self._say(f"{which} was removed or replaced: made anew, {again}")
+        again = f", starting {who} again; {loss}" if ours else "; its stage is not one that `up` starts"
+        self._say(f"{which} was removed or replaced: made anew{again}")
 
     def close(self) -> None:
         """Release the lock."""

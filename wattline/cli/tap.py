@@ -47,11 +47,13 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--run", help=argparse.SUPPRESS)  # named here only so that its value is no TOPIC
     parser.add_argument("--config", help=argparse.SUPPRESS)  # likewise
+    parser.add_argument("--power.streams", dest="streams", help=argparse.SUPPRESS)  # likewise
     options, rest = parser.parse_known_args(arguments)
     wrong = set(options.topics) - set(FRAME_TYPES)
     if wrong:
         parser.error(f"no topic {', '.join(sorted(wrong))}; expected some of {', '.join(FRAME_TYPES)}")
-    for flag, value in (("--run", options.run), ("--config", options.config)):
+    values = {"--run": options.run, "--config": options.config, "--power.streams": options.streams}
+    for flag, value in values.items():
         rest += [] if value is None else [flag, value]
     settings, _warnings = load(CommonSettings, "tap", rest, os.environ)
     choice = choose(settings.run, is_given=is_given(settings.run), command="tap")

@@ -156,7 +156,7 @@ class _Upheld(NamedTuple):
         if not self.upkeep.renew(self.prepare):
             return None
         self.upkeep.say_renewed(names)
-        return self.start(names)
+        return self.start([name for name in names if name in SERVICES])  # others start the extra streams
 
 
 def _run(upheld: _Upheld, watched: _Addressed) -> int:

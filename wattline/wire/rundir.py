@@ -73,7 +73,7 @@ class ServiceDirectory:
         if rightful is not None and os.geteuid() not in rightful:
             raise Fatal(
                 f"this is uid {os.geteuid()}, expected {' or '.join(map(str, rightful))}, whose name "
-                f"{self.path.name} is in {self.path.parent}, to which all of its group may write",
+                f"{self.path.name} is in {self.path.parent}, to which all of its group may write{self._cure}",
                 Fatal.PERMISSION,
             )
         try:
@@ -99,6 +99,14 @@ class ServiceDirectory:
             info = os.fstat(opened)
             if stat.S_IMODE(info.st_mode) != DIRECTORY_MODE and info.st_uid == os.geteuid():
                 os.fchmod(opened, DIRECTORY_MODE)
+
+    @property
+    def _cure(self) -> str:
+        """The setting that gives this name to a user, in words; empty for one of the five services."""
+        name = self.path.name
+        if not is_extra_stream(name):
+            return ""
+        return f"; to give it to this user, set power.streams to {name}:{os.geteuid()}=ZONE for all stages"
 
     def write_pid(self) -> None:
         """Write the process id, in a directory that is our own."""

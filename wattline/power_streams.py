@@ -112,7 +112,7 @@ def _parse(part: str) -> PowerStream:
     name, colon, uid = left.partition(":")
     if name != POWER and not is_extra_stream(name):
         likely = f"{POWER}-" + re.sub("[^a-z0-9-]", "-", name.lower()).removeprefix(f"{POWER}-")
-        hint = nearest(name, (POWER, *filter(is_extra_stream, [likely])))
+        hint = nearest(name.lower(), (POWER, *filter(is_extra_stream, [likely])))
         raise ValueError(f"{name!r:.50} is no name of a stream, expected {STREAM_NAME_FORM}{hint}")
     if not equals or not zones:
         raise ValueError(f"{name} has no zones, expected some of {', '.join(ZONES)}, as {name}=platform")

@@ -167,7 +167,7 @@ def test_a_stream_that_is_not_listed_is_never_connected_to(run_directory, publis
     ids=lambda value: value if isinstance(value, str) else f"{value.topic}-{value.producer}",
 )
 def test_no_stream_speaks_for_another(run_directory, publish, stage, frame):
-    """A frame counts only on the stream that it names; a power stream has `power` and its own status alone."""
+    """A frame counts only on the stream that it names; a power stream has `power` and its status alone."""
     with subscriber(run_directory, BMC, ("power", "status", "energy", "metadata")) as reader:
         taken = heard(
             reader, lambda: publish(stage, frame, is_state=False), lambda _taken: bool(reader.refused)

@@ -90,7 +90,7 @@ def test_without_the_setting_power_alone_counts_with_every_zone():
         ("power-bmc=gpu,", "'' is no name of a stream"),
     ],
 )
-def test_a_wrong_list_is_told_in_words(text, words):
+def test_a_wrong_list_is_explained(text, words):
     """Where the setting is from, what was expected, what was got, and what is wrong in it."""
     with pytest.raises(Fatal) as caught:
         load(CalculatorSettings, "calculator", [f"--power.streams={text}"], {})

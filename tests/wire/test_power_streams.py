@@ -289,7 +289,7 @@ def test_the_newest_of_each_stream_is_given(run_directory, publish):
 
 
 @pytest.mark.parametrize(
-    ("group", "uid", "believed"),
+    ("group", "uid", "rightful"),
     [
         (_GROUP, 60610, {60610}),
         (_GROUP, None, {_GROUP + 1}),
@@ -298,7 +298,7 @@ def test_the_newest_of_each_stream_is_given(run_directory, publish):
     ],
     ids=["number", "none: power's user", "number, no group", "none, no group"],
 )
-def test_a_streams_name_in_a_shared_run_directory_is_its_users(run_directory, group, uid, believed):
+def test_a_streams_name_in_a_shared_run_directory_is_its_users(run_directory, group, uid, rightful):
     """The owner is the user of the setting, else power's by the numbering of users; docs/security.md."""
     os.chown(run_directory, 0, group)
     run_directory.chmod(0o1770)
@@ -306,7 +306,7 @@ def test_a_streams_name_in_a_shared_run_directory_is_its_users(run_directory, gr
     directory.path.mkdir()
     for owner in (0, 60610, 60999, _GROUP + 1, _GROUP + 3):
         os.chown(directory.path, owner, -1)
-        wanted = owner in believed or (not group and uid is None)
+        wanted = owner in rightful or (not group and uid is None)
         assert (directory.distrust() is None) == wanted, (owner, directory.distrust())
 
 

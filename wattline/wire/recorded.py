@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Self
 
 from wattline.errors import Fatal
-from wattline.pipeline import PRODUCER_OF_TOPIC, is_extra_stream, service_of
 from wattline.power_streams import PowerStreams
 
 from .codec import decode
@@ -87,7 +86,7 @@ class RecordedFrames:
                 frame = decode(payload)
                 if frame.topic not in self._topics:
                     continue
-                self._guard.check(frame, _directory_of(frame))
+                self._guard.check(frame, frame.producer)  # in the directory of that name, or it is forged
             except FrameError as error:
                 self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
                 self.refusals[error.reason] = str(error)
@@ -95,10 +94,3 @@ class RecordedFrames:
             if self._order.admit(frame):
                 self._newest_ns = max(self._newest_ns, frame.mono_ns)
                 yield frame
-
-
-def _directory_of(frame: AnyFrame) -> str | None:
-    """The directory in which a frame must have been published; None if its topic is every stage's."""
-    service = PRODUCER_OF_TOPIC.get(frame.topic)
-    is_extra = is_extra_stream(frame.producer) and service_of(frame.producer) == service
-    return frame.producer if is_extra else service

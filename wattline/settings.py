@@ -129,7 +129,7 @@ class CommonSettings(Struct, kw_only=True, frozen=True):
 
 
 class NamedSettings(CommonSettings, kw_only=True, frozen=True):
-    """What a service can be told that may run several times beside itself, under different names."""
+    """Settings of a service that may run several times at once, under different names."""
 
     name: Annotated[
         str,

@@ -237,7 +237,7 @@ def test_the_run_flag_s_value_is_no_topic(published):
 
 
 def test_every_stage_has_its_place():
-    """The stages of the topics that were asked for, in the order of the pipeline, extra streams after power."""
+    """The stages of the topics that were asked for, in the pipeline's order, extra streams after power."""
     assert ONLY_POWER.producers_of(["status"]) == SERVICES
     assert ONLY_POWER.producers_of(["energy", "activity"]) == ("probe", "calculator")
     streams = parse_power_streams("power-bmc=platform")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# One target per service: docker build --target calculator .
+# One target per service: docker build --target calculator .     (power has two)
 #
 # An image holds Python, its service's own lock and the libraries of both: no shell, no package manager, nothing that
 # could change a user. The first layer is the same for all five. Works with BuildKit and with the older builder.
@@ -97,6 +97,15 @@ RUN ["/usr/bin/python3", "-c", "import os; os.setxattr(os.path.realpath('/usr/bi
 LABEL org.opencontainers.image.title="wattline-power"
 USER 60601:60600
 HEALTHCHECK --interval=60s --timeout=10s --start-period=60s --retries=2 CMD ["wattline", "health", "power"]
+CMD ["power"]
+
+# The same code without that capability, for a power stream that asks a BMC.
+FROM service AS power-bmc
+COPY --from=power-build /root/own /
+LABEL org.opencontainers.image.title="wattline-power-bmc"
+ENV WATTLINE_NAME=power-bmc
+USER 60610:60600
+HEALTHCHECK --interval=60s --timeout=10s --start-period=60s --retries=2 CMD ["wattline", "health", "power-bmc"]
 CMD ["power"]
 
 FROM service AS metadata

@@ -36,6 +36,9 @@ For example, in the file:
     [probe]
     probe.ended-s = 30.0
 
+    [power-bmc]                 # for `wattline power --name power-bmc`, instead of [power]
+    interval-s = 15.0
+
 Only the settings that all services have may stand at the top. A wrong flag ends a service with exit code 2.
 A wrong value, or a key in the file that nobody knows, ends it with 78 and names the place, what was expected,
 what was got, and the nearest known name. An unknown `WATTLINE_*` variable is only warned of, since Kubernetes

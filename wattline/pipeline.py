@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The five services in one table. Pure."""
 
+import re
 from typing import NamedTuple
+
+POWER = "power"
+_EXTRA_STREAM = re.compile(r"power-[a-z0-9-]{1,32}")
+STREAM_NAME_FORM = "power or power-NAME with a NAME of up to 32 letters a-z, digits and hyphens"
 
 
 class Service(NamedTuple):
@@ -36,8 +41,19 @@ SERVICES = tuple(service.name for service in PIPELINE)
 PRODUCER_OF_TOPIC = {entry.publishes: entry.name for entry in PIPELINE if entry.publishes != "status"}
 
 
-def inputs_of(service: str) -> tuple[str, ...]:
-    """The services whose streams this one's content is made from; none for an unknown name."""
+def is_extra_stream(name: str) -> bool:
+    """Return True for the name of a power stream beside `power`, as power-bmc."""
+    return _EXTRA_STREAM.fullmatch(name) is not None
+
+
+def service_of(stage: str) -> str:
+    """The service that runs under a name: `power` under power-bmc, every other under its own."""
+    return POWER if is_extra_stream(stage) else stage
+
+
+def inputs_of(stage: str) -> tuple[str, ...]:
+    """The services whose streams this stage's content is made from; none for an unknown name."""
+    service = service_of(stage)
     return tuple(
         PRODUCER_OF_TOPIC[topic] for entry in PIPELINE if entry.name == service for topic in entry.reads
     )

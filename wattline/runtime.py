@@ -11,7 +11,7 @@ from .settings import CommonSettings
 from .wire.bus import Publisher, read_last
 from .wire.frames import AnyFrame, Frame, Status
 from .wire.packed import FrameError
-from .wire.plausible import Guard
+from .wire.plausible import Guard, check_allowed
 from .wire.rundir import ServiceDirectory
 
 
@@ -45,11 +45,15 @@ class Runtime:
         self.boot_id = this_boot_id()
         self.interval_ns = settings.interval_ns
         self.run = settings.run
-        self.directory = ServiceDirectory(settings.run, service)
+        self._streams = settings.streams
+        self.directory = ServiceDirectory(settings.run, service, self._streams.uid_of(service))
         self._frame_clock = FrameClock() if first is not None or settings.clock == "frames" else None
         self.has_time = self._frame_clock is None
         self.guard = Guard(
-            self.now_ns, lambda: self.boot_id if self.has_time else "", is_replay=not self.has_time
+            self.now_ns,
+            lambda: self.boot_id if self.has_time else "",
+            is_replay=not self.has_time,
+            streams=self._streams,
         )
         if first is not None:
             self.take_time(first)
@@ -112,9 +116,19 @@ class Runtime:
             **fields,
         )
         self._seq[frame_type.topic] += 1
+        self._check_allowed(frame)
         self._publisher.publish(frame, is_state=is_state)  # type: ignore[arg-type]
         for event, cause in self._publisher.faults.items():
             self.count(event, cause)
+
+    def _check_allowed(self, frame: Frame) -> None:
+        """Report a frame of our own that readers refuse. A stream that isn't listed here may be elsewhere."""
+        if self._streams.find(self.service) is None:
+            return
+        try:
+            check_allowed(frame, self._streams)
+        except FrameError as error:
+            self.count("not_allowed", error)
 
     def mark_useful(self) -> None:
         """Report that the stage's content has just advanced. To be called once that is published.

@@ -28,7 +28,7 @@ from .descriptors import raise_limit
 from .errors import Fatal, Gone, Retry
 from .log import Log
 from .runtime import Runtime, Stage
-from .settings import CommonSettings, ReplaySettings, load
+from .settings import CommonSettings, NamedSettings, ReplaySettings, load
 from .standard_streams import have_standard_streams
 from .time_namespace import require_kernels_clocks
 from .wire.bus import Subscriber
@@ -69,7 +69,8 @@ def main(
     log = Log(service)
     try:
         settings, warnings = load(settings_type, service, sys.argv[1:], os.environ)
-        log.level = settings.log_level
+        stage = settings.name if isinstance(settings, NamedSettings) else service
+        log.service, log.level = stage, settings.log_level
         for warning in warnings:
             log.warning("settings", cause=warning)
         if settings.clock == "monotonic" and _recording(settings) is None:
@@ -77,7 +78,7 @@ def main(
         kept.change_rights(settings.user, settings)
         if settings.die_with_parent:
             _die_with_parent()
-        return _Loop(service, settings, log, topics, phase_ratio).run(build, kept)
+        return _Loop(stage, settings, log, topics, phase_ratio).run(build, kept)
     except Fatal as error:
         log.error("fatal", cause=error, exit_code=error.exit_code)
         return error.exit_code
@@ -98,7 +99,7 @@ def _die_with_parent() -> None:
 
 
 class _Loop:
-    """One service in one process: first perhaps a standby, then one run."""
+    """One stage in one process, under its service's or its stream's name: perhaps a standby, then one run."""
 
     def __init__(
         self, service: str, settings: CommonSettings, log: Log, topics: Sequence[str], phase_ratio: float
@@ -111,7 +112,9 @@ class _Loop:
         self._stopping = False
 
     def run(self, build: Build[Any], limits: Limits[Any]) -> int:
-        directory = ServiceDirectory(self._settings.run, self._service)
+        directory = ServiceDirectory(
+            self._settings.run, self._service, self._settings.streams.uid_of(self._service)
+        )
         # A child of `up` that made it would make another one than that whose lock `up` holds.
         directory.prepare(make_run=not self._settings.die_with_parent)
         if limits.is_final:
@@ -185,7 +188,8 @@ class _Loop:
     def _live_or_replay(self, build: Build[Any], wakeup: socket.socket) -> None:
         settings = self._settings
         if (recording := _recording(settings)) is not None:
-            with RecordedFrames(Path(recording.replay), self._topics) as frames:
+            streams = settings.streams if settings.power_streams else None
+            with RecordedFrames(Path(recording.replay), self._topics, streams) as frames:
                 runtime = Runtime(self._service, settings, self._log, frames.first)
                 pace = Pace.of(recording.replay_speed)
                 self._serve(build, runtime, _Replay(runtime, frames, self._schedule, pace, wakeup))

@@ -15,6 +15,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "idle-policy": ("calculator",),
     "idle-power": ("calculator",),
     "metadata-grace-s": ("calculator",),
+    "name": ("power",),
     "path.cgroup": ("metadata",),
     "path.procfs": ("probe", "metadata"),
     "path.sysfs": ("probe", "power"),
@@ -33,7 +34,17 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "web.listen-address": ("exporter",),
 }
 # Every service has these.
-COMMON = ("clock", "config", "die-with-parent", "interval-s", "log-level", "node", "run", "user")
+COMMON = (
+    "clock",
+    "config",
+    "die-with-parent",
+    "interval-s",
+    "log-level",
+    "node",
+    "power.streams",
+    "run",
+    "user",
+)
 _COMMANDS = ("up.cache", "up.first-id")
 
 PREFIX = "WATTLINE_"

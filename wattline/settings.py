@@ -9,7 +9,7 @@ import argparse
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,7 +18,8 @@ from msgspec import Struct, field
 from .clock import SPEED_PATTERN
 from .errors import Fatal
 from .log import LEVELS
-from .pipeline import SERVICES
+from .pipeline import POWER, SERVICES, STREAM_NAME_FORM, is_extra_stream
+from .power_streams import FORM, PowerStreams, check_stream_name, parse_power_streams
 from .setting import Setting, meaning, nearest, settings_of
 from .setting_owners import PREFIX, VARIABLES
 from .wire.names import are_safe
@@ -105,10 +106,40 @@ class CommonSettings(Struct, kw_only=True, frozen=True):
         ),
     ] = "monotonic"
 
+    power_streams: Annotated[
+        str,
+        meaning(
+            "the power streams beside `power`, with the zones that each may publish and perhaps the number "
+            "of its user: NAME[:UID]=ZONE+…, several with commas; power=ZONE+… limits `power` itself, which "
+            "otherwise may publish every zone; default: `power` alone (in a replay: all in the recording)",
+            expected=FORM,
+            check=parse_power_streams,
+        ),
+    ] = field(default="", name="power.streams")
+
+    @property
+    def streams(self) -> PowerStreams:
+        """The power streams that count."""
+        return parse_power_streams(self.power_streams)
+
     @property
     def interval_ns(self) -> int:
         """The interval in whole nanoseconds."""
         return round(self.interval_s * 1e9)
+
+
+class NamedSettings(CommonSettings, kw_only=True, frozen=True):
+    """Settings of a service that may run several times at once, under different names."""
+
+    name: Annotated[
+        str,
+        meaning(
+            "name of this power stream: its directory in WATTLINE_RUN, its producer in frames, its name in "
+            "logs; readers take it by `power.streams`",
+            expected=STREAM_NAME_FORM,
+            check=check_stream_name,
+        ),
+    ] = POWER
 
 
 class ReplaySettings(CommonSettings, kw_only=True, frozen=True):
@@ -147,7 +178,11 @@ def load(
     known = settings_of(settings_type)
     flags = vars(_parser(service, settings_type, known).parse_args(argv))
     config = flags.pop("config", None) or environ.get(CONFIG_VARIABLE)
-    from_file = _from_file(Path(config), service, known, borrowed_table) if config else {}
+    table = service
+    if issubclass(settings_type, NamedSettings):
+        name = flags.get("name") or environ.get("WATTLINE_NAME") or service
+        table = name if is_extra_stream(name) else service
+    from_file = _from_file(Path(config), table, known, borrowed_table) if config else {}
     values: dict[str, Any] = {}
     for setting in known:
         for origin, value in (
@@ -191,11 +226,13 @@ def _parser(service: str, settings_type: type[Struct], known: Sequence[Setting])
 
 
 def _from_file(path: Path, service: str, known: Sequence[Setting], borrowed_table: str) -> dict[str, Any]:
-    """The values for one service: the common ones at the top, then those of its own table."""
+    """The values for one stage: the common ones at the top, then those of its own table."""
     document = _document(path)
     common = {setting.name for setting in settings_of(CommonSettings)}
-    top = {name: value for name, value in document.items() if name not in _TABLES}
-    for name in _TABLES:
+    _lift(document, common)
+    tables = {*_TABLES, *filter(is_extra_stream, document)}
+    top = {name: value for name, value in document.items() if name not in tables}
+    for name in sorted(tables):
         if not isinstance(document.get(name, {}), dict):
             raise Fatal(f"settings file {path}: expected a table [{name}], got a value", Fatal.SETTINGS)
     own = _flatten(path, document.get(service, {}))
@@ -207,6 +244,18 @@ def _from_file(path: Path, service: str, known: Sequence[Setting], borrowed_tabl
     wanted = {setting.name for setting in known}
     borrowed = _flatten(path, document.get(borrowed_table, {}))
     return {**top, **{name: value for name, value in borrowed.items() if name in wanted}, **own}
+
+
+def _lift(document: dict[str, Any], common: Iterable[str]) -> None:
+    """Move common settings with a dot in their name to the top.
+
+    To TOML, `power.streams = "…"` at the top is the key `streams` of the table `power`.
+    """
+    for name in common:
+        table, dot, key = name.partition(".")
+        inner = document.get(table)
+        if dot and isinstance(inner, dict) and key in inner:
+            document.setdefault(name, inner.pop(key))
 
 
 def _too_long(data: bytes) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from wattline.health import State, Verdict, limit_ns, overdue_ns, verdict
+from wattline.pipeline import SERVICES
 from wattline.wire.frames import AnyFrame, Energy, EnergyZones, Frame, Metadata, Status
 
 _CALCULATOR = "calculator"
@@ -24,6 +25,7 @@ class Inputs:
     energy: Energy | None = None
     metadata: Metadata | None = None
     statuses: Mapping[str, Status] = field(default_factory=dict)  # by producer
+    stages: tuple[str, ...] = SERVICES  # that are expected to run
 
     def with_frame(self, frame: AnyFrame) -> "Inputs":
         """The same with this frame as the newest of its stream."""

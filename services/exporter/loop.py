@@ -26,7 +26,7 @@ class ExporterStage:
 
     def __init__(self, settings: ExporterSettings, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._inputs = Inputs()
+        self._inputs = Inputs(stages=settings.streams.stages)
         self._ready = False
         self._can_answer = True  # no request has failed since the last snapshot that could be made
         self._faults: dict[str, State] = {}

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from http import HTTPStatus
 
-from wattline.pipeline import SERVICES
-
 from .http import Response
 from .inputs import Inputs, stage_verdict, why_not_ready
 from .self_metrics import sources
@@ -85,7 +83,7 @@ def _table(title: str, rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _stages(inputs: Inputs, now_ns: int) -> Iterator[tuple[str, ...]]:
-    for stage in dict.fromkeys((*SERVICES, *inputs.statuses)):
+    for stage in dict.fromkeys((*inputs.stages, *inputs.statuses)):
         status, found = inputs.statuses.get(stage), stage_verdict(inputs, stage, now_ns)
         yield stage, found.state, f"version {status.version}" if status is not None else "", found.text
 

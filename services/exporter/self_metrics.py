@@ -13,7 +13,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from wattline import __version__
-from wattline.pipeline import SERVICES
 from wattline.wire.frames import SourceState, Status
 from wattline.wire.names import safe_name
 
@@ -173,7 +172,7 @@ def _last_frames(inputs: Inputs, now_ns: int) -> Iterator[Metric]:
         "1 if the stage's content advances, or only waits for another stage that has a fault, else 0.",
         labels=["stage"],
     )
-    for stage in dict.fromkeys((*SERVICES, *inputs.statuses)):
+    for stage in dict.fromkeys((*inputs.stages, *inputs.statuses)):
         up.add_metric([stage], stage_verdict(inputs, stage, now_ns).is_up)
     yield up
     last = GaugeMetricFamily(

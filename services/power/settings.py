@@ -6,10 +6,10 @@ from typing import Annotated
 
 from msgspec import field
 
-from wattline.settings import CommonSettings, meaning
+from wattline.settings import NamedSettings, meaning
 
 
-class PowerSettings(CommonSettings, kw_only=True, frozen=True):
+class PowerSettings(NamedSettings, kw_only=True, frozen=True):
     """The energy of every zone of this node: from its meters, else estimated from CPU time."""
 
     path_sysfs: Annotated[

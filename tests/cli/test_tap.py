@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from wattline.cli.rights import services_of
 from wattline.pipeline import PRODUCER_OF_TOPIC, SERVICES
+from wattline.power_streams import ONLY_POWER, parse_power_streams
 from wattline.wire.bus import Publisher
 from wattline.wire.codec import decode
 from wattline.wire.rundir import Lock, ServiceDirectory
@@ -236,7 +236,11 @@ def test_the_run_flag_s_value_is_no_topic(published):
     assert len(result.stdout.splitlines()) == 1
 
 
-def test_every_service_has_its_place():
-    """What is closed is told by the services of the topics that were asked for."""
-    assert services_of(["status"]) == SERVICES
-    assert services_of(["energy", "activity"]) == ("probe", "calculator")
+def test_every_stage_has_its_place():
+    """The stages of the topics that were asked for, in the pipeline's order, extra streams after power."""
+    assert ONLY_POWER.producers_of(["status"]) == SERVICES
+    assert ONLY_POWER.producers_of(["energy", "activity"]) == ("probe", "calculator")
+    streams = parse_power_streams("power-bmc=platform")
+    assert streams.producers_of(["power", "activity"]) == ("probe", "power", "power-bmc")
+    assert streams.producers_of(["energy"]) == ("calculator",)
+    assert set(streams.producers_of(["status"])) == {*SERVICES, "power-bmc"}

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from services.power.settings import PowerSettings
 from wattline.pipeline import SERVICES
+from wattline.power_streams import parse_power_streams
+from wattline.settings import load
 
 from .stack import ROOT
 
@@ -103,17 +106,50 @@ def test_who_has_which_capability(services):
     assert added == {
         "probe": ["BPF", "PERFMON"],
         "power": ["DAC_READ_SEARCH"],
+        "power-bmc": [],
         "metadata": [],
         "calculator": [],
         "exporter": [],
     }
 
 
-def test_only_the_exporter_has_a_network(services):
-    """The others talk through shared memory."""
-    assert {name for name, service in services.items() if service.get("network_mode") != "none"} == {
-        "exporter"
+def test_who_has_a_network(services):
+    """The exporter; and power-bmc, alone in one of its own. The others talk through shared memory."""
+    networks = {
+        name: sorted(service.get("networks", ["default"]))
+        for name, service in services.items()
+        if service.get("network_mode") != "none"
     }
+    assert networks == {"exporter": ["default"], "power-bmc": ["bmc"]}
+
+
+def test_the_bmcs_service_starts_on_request_alone(services):
+    """Behind a profile, with the password's file for itself, and with no sight of the host's /sys."""
+    assert {name: service["profiles"] for name, service in services.items() if "profiles" in service} == {
+        "power-bmc": ["bmc"]
+    }
+    assert [name for name, service in services.items() if service.get("secrets")] == ["power-bmc"]
+    bmc = services["power-bmc"]
+    assert bmc["volumes"] == ["run:/run/wattline:rw"]
+    assert bmc["security_opt"] == ["no-new-privileges:true"]
+    assert "cap_add" not in bmc
+    assert bmc["environment"]["WATTLINE_NAME"] == "power-bmc"
+    assert not [value for value in bmc["environment"].values() if "password" in value]
+
+
+def test_one_variable_names_the_streams_for_all(services):
+    """Readers and the stream itself have the same setting, which is empty by default: not set."""
+    default = {service["environment"]["WATTLINE_POWER_STREAMS"] for service in services.values()}
+    assert default == {""}
+    said = "power-bmc:60610=platform"
+    result = config(ALONE, WATTLINE_POWER_STREAMS=said)
+    resolved_services = as_json(result.stdout)["services"].values()
+    assert {service["environment"]["WATTLINE_POWER_STREAMS"] for service in resolved_services} == {said}
+    stream = parse_power_streams(said).find("power-bmc")
+    assert services["power-bmc"]["user"] == f"{stream.uid}:{GROUP}"
+    settings = load(PowerSettings, "power", [], resolved(ALONE)["services"]["power-bmc"]["environment"])[0]
+    assert settings.name == "power-bmc"
+    assert said in (ROOT / "docs/compose.md").read_text(encoding="utf-8")
 
 
 def test_who_sees_the_hosts_processes(services):
@@ -133,13 +169,25 @@ def test_all_meet_in_one_place(services):
 
 
 def test_users_are_numbered_as_names_are_guarded(services):
-    """The group and the place in the pipeline, in both files; the probe is root (wattline/wire/rundir.py)."""
+    """The group and the place in the pipeline, in both files; the probe is root (wattline/wire/rundir.py).
+
+    The extra power stream has a number beyond them.
+    """
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    images = dict(re.findall(r"FROM service AS (\w+)\n.*?\nUSER (\S+)\n", text, flags=re.DOTALL))
+    images = dict(re.findall(r"FROM service AS ([\w-]+)\n.*?\nUSER (\S+)\n", text, flags=re.DOTALL))
     wanted = {name: f"{GROUP + place}:{GROUP}" for place, name in enumerate(SERVICES)}
-    wanted["probe"] = f"0:{GROUP}"
+    wanted |= {"probe": f"0:{GROUP}", "power-bmc": f"{GROUP + 10}:{GROUP}"}
     assert images == wanted
     assert {name: service["user"] for name, service in services.items()} == wanted
+
+
+def test_only_powers_image_gives_a_capability():
+    """The image of power-bmc has the same code, without the capability in its program's file."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    images = dict(re.findall(r"FROM service AS ([\w-]+)\n(.*?)\nCMD", text, flags=re.DOTALL))
+    assert [name for name, lines in images.items() if "security.capability" in lines] == ["power"]
+    assert "COPY --from=power-build" in images["power-bmc"]
+    assert '"health", "power-bmc"' in images["power-bmc"]
 
 
 def test_every_image_installs_its_own_lock_alone():

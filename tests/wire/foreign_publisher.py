@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A `power` publisher written from docs/wire.md alone, without any of our code, as in another language.
 
-python foreign_publisher.py RUN NODE. One package at 10 W, a frame each 20 ms, until it is killed.
+python foreign_publisher.py RUN NODE [NAME ZONE]. One zone at 10 W, a frame each 20 ms, until it is killed.
 """
 
 import fcntl
@@ -48,10 +48,10 @@ def column(width: str, *values: int) -> list[object]:
     return [width, struct.pack(f"<{len(values)}{'I' if width == 'u32' else 'Q'}", *values)]
 
 
-def frame(header: dict[str, object], now_ns: int, epoch_ns: int) -> bytes:
+def frame(header: dict[str, object], zone: str, now_ns: int, epoch_ns: int) -> bytes:
     """Section 8, power."""
     zones = {
-        "zone": ["package"],
+        "zone": [zone],
         "index": ["0"],
         "source": ["foreign"],
         "provenance": ["measured"],
@@ -68,7 +68,8 @@ def frame(header: dict[str, object], now_ns: int, epoch_ns: int) -> bytes:
 
 
 def main() -> None:
-    service = Path(sys.argv[1]) / "power"
+    name, zone = sys.argv[3:] or ("power", "package")
+    service = Path(sys.argv[1]) / name
     service.mkdir(exist_ok=True)
     service.chmod(0o2750)
     lock = os.open(service / "lock", os.O_RDWR | os.O_CREAT, 0o640)
@@ -88,7 +89,7 @@ def main() -> None:
         "schema": 1,
         "node": sys.argv[2],
         "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
-        "producer": "power",
+        "producer": name,
         "epoch": run_ns,
         "run": run_ns,
         "interval_ns": INTERVAL_NS,
@@ -97,7 +98,7 @@ def main() -> None:
     while True:
         now_ns = time.monotonic_ns()
         header |= {"seq": seq, "mono_ns": now_ns, "unix_ns": time.time_ns()}
-        data = frame(header, now_ns, run_ns)
+        data = frame(header, zone, now_ns, run_ns)
         last.write(data)
         socket.send_multipart([b"power", data])
         seq += 1

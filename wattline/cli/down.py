@@ -21,9 +21,10 @@ from msgspec import field
 from wattline.errors import Fatal
 from wattline.opened import directory, remove
 from wattline.pins import is_pinned, remove_pins
-from wattline.pipeline import SERVICES
+from wattline.pipeline import SERVICES, service_of
+from wattline.power_streams import PowerStreams
 from wattline.settings import CommonSettings, load, meaning
-from wattline.wire.rundir import DirectoryLock, ServiceDirectory, lock_holder
+from wattline.wire.rundir import DirectoryLock, ServiceDirectory, extra_streams, lock_holder
 
 from .as_root import as_root
 from .choice import Choice, choose, is_given
@@ -60,9 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     outcome = Outcome(run)
     try:
         pins = _Pins(settings, run)
-        for name, lock in _locks(run):  # `up` first, or it would start the others again
-            _end_holder(name, lock, outcome)
-        _remove_run(run, outcome)
+        for name, lock in _locks(run, settings.streams):  # `up` first, or it would start the others again
+            _end_holder(name, lock, settings.streams, outcome)
+        _remove_run(run, settings.streams, outcome)
         pins.remove(outcome)
         if os.geteuid() == 0:
             with contextlib.suppress(Fatal):  # a directory that is not ours
@@ -132,36 +133,39 @@ def _require_own(run: Path, cure: str) -> None:
         )
 
 
-def _locks(run: Path) -> Iterator[tuple[str, Path]]:
+def _locks(run: Path, streams: PowerStreams) -> Iterator[tuple[str, Path]]:
     yield UP, run / "lock"
-    for service in _own_services(run):
+    for service in _own_services(run, streams):
         yield service, ServiceDirectory(run, service).lock
 
 
-def _own_services(run: Path) -> Iterator[str]:
-    """The services whose directories are there.
+def _own_services(run: Path, streams: PowerStreams) -> Iterator[str]:
+    """The services whose directories are there, and power streams beside `power`, listed or not.
 
     Neither a link, which may lead to another program's lock and files, nor the directory of a stranger in a
     run directory in which anybody may make one, such as /tmp.
     """
-    for place, service in enumerate(SERVICES):
+    for service in (*SERVICES, *extra_streams(run)):
+        place, uid = SERVICES.index(service_of(service)), streams.uid_of(service)
         try:
             info, around = (run / service).lstat(), run.lstat()
         except FileNotFoundError:
             continue
-        trusted = {0, os.geteuid(), around.st_uid} | ({around.st_gid + place} if around.st_gid else set())
+        if uid is None and around.st_gid:
+            uid = around.st_gid + place
+        trusted = {0, os.geteuid(), around.st_uid, uid}
         is_strangers = around.st_mode & _OTHERS_WRITE and info.st_uid not in trusted
         if stat.S_ISDIR(info.st_mode) and not is_strangers:
             yield service
 
 
-def _end_holder(name: str, lock: Path, outcome: Outcome) -> None:
+def _end_holder(name: str, lock: Path, streams: PowerStreams, outcome: Outcome) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         pid = _our_holder(lock)
         if pid is None:
             return
         print(f"{name}: ending process {pid} (signal {number.name})", flush=True)
-        along = [] if name != UP else _running_services(lock.parent)
+        along = [] if name != UP else _running_services(lock.parent, streams)
         try:
             os.kill(pid, number)
         except ProcessLookupError:
@@ -176,8 +180,10 @@ def _end_holder(name: str, lock: Path, outcome: Outcome) -> None:
         raise Fatal(f"{name}: process {pid} still holds {lock}")
 
 
-def _running_services(run: Path) -> list[str]:
-    return [name for name, lock in _locks(run) if name != UP and _our_holder(lock) is not None]
+def _running_services(run: Path, streams: PowerStreams) -> list[str]:
+    """The services that `up` has started."""
+    locks = (entry for entry in _locks(run, streams) if entry[0] in SERVICES)
+    return [name for name, lock in locks if _our_holder(lock) is not None]
 
 
 def _our_holder(lock: Path) -> int | None:
@@ -192,11 +198,11 @@ def _our_holder(lock: Path) -> int | None:
     return pid if user_of(pid) == owner else None
 
 
-def _remove_run(run: Path, outcome: Outcome) -> None:
+def _remove_run(run: Path, streams: PowerStreams, outcome: Outcome) -> None:
     if not run.exists():
         return
     with directory(run) as opened:
-        for service in _own_services(run):
+        for service in _own_services(run, streams):
             if _remove_service(service, opened):
                 outcome.removed.append(service)
         remove("lock", opened)

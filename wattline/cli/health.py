@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`wattline health SERVICE`: exit code 0 if the service works, 1 if it has a fault.
+"""`wattline health STAGE`: exit code 0 if the service or power stream works, 1 if it has a fault.
 
 It works while its content advances. One that only waits for another stage is all right, too: a restart would
 not help it.
@@ -15,7 +15,7 @@ from pathlib import Path
 from wattline.cli import COMMON_FLAGS
 from wattline.errors import Fatal
 from wattline.health import Verdict, verdict
-from wattline.pipeline import SERVICES
+from wattline.pipeline import SERVICES, is_extra_stream
 from wattline.wire.last import Heartbeat, read_heartbeat
 from wattline.wire.rundir import ServiceDirectory
 
@@ -23,7 +23,9 @@ from wattline.wire.rundir import ServiceDirectory
 def main(arguments: Sequence[str]) -> int:
     """Print one line; exit code as above."""
     parser = argparse.ArgumentParser(prog="wattline health", description=__doc__, epilog=COMMON_FLAGS)
-    parser.add_argument("service", choices=SERVICES)
+    parser.add_argument(
+        "service", type=_stage, metavar="STAGE", help=f"{', '.join(SERVICES)}, or a power stream as power-bmc"
+    )
     parser.add_argument(
         "--max-age-s",
         type=_age_s,
@@ -32,10 +34,24 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--run", help=argparse.SUPPRESS)  # named here only so that its value is no service
     parser.add_argument("--config", help=argparse.SUPPRESS)  # likewise
+    parser.add_argument("--power.streams", dest="streams", help=argparse.SUPPRESS)  # likewise
     options, rest = parser.parse_known_args(arguments)
-    for flag, value in (("--run", options.run), ("--config", options.config)):
+    values = {"--run": options.run, "--config": options.config, "--power.streams": options.streams}
+    for flag, value in values.items():
         rest += [] if value is None else [flag, value]
-    return check(_run_directory(rest), options.service, options.max_age_s)
+    run, uid = _place(rest, options.service)
+    return check(run, options.service, options.max_age_s, uid)
+
+
+def _stage(text: str) -> str:
+    if text in SERVICES or is_extra_stream(text):
+        return text
+    from wattline.setting import nearest  # noqa: PLC0415 hardly ever needed
+
+    raise argparse.ArgumentTypeError(
+        f"expected {', '.join(SERVICES)} or a power stream as power-bmc, got {text!r:.50}"
+        f"{nearest(text, SERVICES)}"
+    )
 
 
 def _age_s(text: str) -> float:
@@ -48,25 +64,29 @@ def _age_s(text: str) -> float:
     return age_s
 
 
-def _run_directory(flags: Sequence[str]) -> Path:
-    """Where the services meet. A variable without flags says it all, and spares two thirds of the time."""
+def _place(flags: Sequence[str], stage: str) -> tuple[Path, int | None]:
+    """(where the services meet, the user that the settings give to a stage).
+
+    For a service, a variable without flags says it all, and spares two thirds of the time.
+    """
     named = os.environ.get("WATTLINE_RUN")
-    if named and not flags:
-        return Path(named)
+    if named and not flags and stage in SERVICES:
+        return Path(named), None
     from wattline.settings import CommonSettings, load  # noqa: PLC0415 for the reason above
 
     from .choice import choose, is_given  # noqa: PLC0415 likewise
 
-    run = load(CommonSettings, "health", flags, os.environ)[0].run
-    return choose(run, is_given=is_given(run), command="health").run
+    settings = load(CommonSettings, "health", flags, os.environ)[0]
+    run = choose(settings.run, is_given=is_given(settings.run), command="health").run
+    return run, settings.streams.uid_of(stage)
 
 
-def check(run: Path, service: str, max_age_s: float | None) -> int:
+def check(run: Path, service: str, max_age_s: float | None, uid: int | None = None) -> int:
     """The same for callers inside."""
 
     @cache
     def find(name: str) -> Heartbeat | None:
-        return read_heartbeat(ServiceDirectory(run, name))
+        return read_heartbeat(ServiceDirectory(run, name, uid if name == service else None))
 
     last = find(service)
     now_ns = time.monotonic_ns()  # after reading: a frame that came in between would be of the future

@@ -18,14 +18,17 @@ from typing import Self
 
 from wattline.cli import COMMON_FLAGS
 from wattline.errors import Fatal
+from wattline.pipeline import POWER
+from wattline.power_streams import PowerStreams
 from wattline.settings import CommonSettings, load
 from wattline.wire.bus import Subscriber
+from wattline.wire.order import stream_name
 from wattline.wire.plausible import of_this_boot
 from wattline.wire.recording import RecordingWriter
 
 from .as_root import as_root
 from .choice import choose, is_given
-from .rights import rights_to, services_of
+from .rights import rights_to
 
 TOPICS = ("activity", "power", "metadata")  # what the calculator reads
 _POLL_S = 0.2  # also how often to look for services that have appeared
@@ -46,26 +49,30 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
     parser.add_argument("--run", help=argparse.SUPPRESS)  # named here only so that its value isn't FILE
     parser.add_argument("--config", help=argparse.SUPPRESS)  # likewise
+    parser.add_argument("--power.streams", dest="streams", help=argparse.SUPPRESS)  # likewise
     options, rest = parser.parse_known_args(arguments)
-    for flag, value in (("--run", options.run), ("--config", options.config)):
+    values = {"--run": options.run, "--config": options.config, "--power.streams": options.streams}
+    for flag, value in values.items():
         rest += [] if value is None else [flag, value]
     settings, _warnings = load(CommonSettings, "record", rest, os.environ)
     choice = choose(settings.run, is_given=is_given(settings.run), command="record")
     run = choice.run
-    closed = _closed(run, as_root("record", arguments, run))
+    streams = settings.streams
+    closed = _closed(run, streams.producers_of(TOPICS), as_root("record", arguments, run))
     counts: Counter[str] = Counter()
     with (
         _Until(options.for_s) as until,
         Subscriber(
-            run, TOPICS, until.descriptor, frames_held_max=_FRAMES_HELD_MAX, guard=of_this_boot()
+            run, TOPICS, until.descriptor, frames_held_max=_FRAMES_HELD_MAX, guard=of_this_boot(streams)
         ) as subscriber,
         RecordingWriter(options.file, replace=options.force) as writer,
     ):
-        print(f"recording {', '.join(TOPICS)} of {run} to {options.file}", file=sys.stderr)
+        names = _stream_names(streams)
+        print(f"recording {', '.join(names)} of {run} to {options.file}", file=sys.stderr)
         try:
             _record(subscriber, writer, until, counts, _Troubles(closed, choice.hint))
         finally:
-            print(_summary(writer, until.elapsed_s, counts, subscriber))
+            print(_summary(writer, until.elapsed_s, counts, subscriber, names))
     if not counts:
         options.file.unlink()
         print(
@@ -85,9 +92,14 @@ def duration_s(text: str) -> float:
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-def _closed(run: Path, cure: str) -> tuple[str, ...]:
-    """Services whose streams this user may not read, said at once. Raises Fatal if it may read none."""
-    rights = rights_to(run, services_of(TOPICS))
+def _stream_names(streams: PowerStreams) -> tuple[str, ...]:
+    """Every stream that is recorded, as `stream_name` has it."""
+    return tuple(name for topic in TOPICS for name in (streams.names if topic == POWER else (topic,)))
+
+
+def _closed(run: Path, stages: Sequence[str], cure: str) -> tuple[str, ...]:
+    """Stages whose streams this user may not read, said at once. Raises Fatal if it may read none."""
+    rights = rights_to(run, stages)
     if rights.closed:
         complaint = rights.complaint(run, cure)
         if not rights.readable:
@@ -147,7 +159,7 @@ def _record(
         subscriber.poll(round(min(_POLL_S, left_s) * 1000) + 1)
         for payload, frame in subscriber.receive_raw():
             writer.write(payload)
-            counts[frame.topic] += 1
+            counts[stream_name(frame)] += 1
         subscriber.connect()
         troubles.say_distrust(subscriber)
         if not counts:
@@ -181,10 +193,14 @@ class _Troubles:
 
 
 def _summary(
-    writer: RecordingWriter, elapsed_s: float, counts: Mapping[str, int], subscriber: Subscriber
+    writer: RecordingWriter,
+    elapsed_s: float,
+    counts: Mapping[str, int],
+    subscriber: Subscriber,
+    names: Sequence[str],
 ) -> str:
-    frames = ", ".join(f"{topic} {counts.get(topic, 0)}" for topic in TOPICS)
-    lost = ", ".join(f"{topic} {subscriber.lost[topic]}" for topic in TOPICS if topic in subscriber.lost)
+    frames = ", ".join(f"{name} {counts.get(name, 0)}" for name in names)
+    lost = ", ".join(f"{name} {subscriber.lost[name]}" for name in names if name in subscriber.lost)
     refused = ", ".join(f"{count} {reason}" for reason, count in subscriber.refused.items())
     return (
         f"recorded {writer.frames} frames in {elapsed_s:.1f} s, {writer.bytes} bytes: {frames}; "

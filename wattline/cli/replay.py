@@ -20,9 +20,12 @@ from typing import BinaryIO
 
 from wattline.clock import SPEED_PATTERN, Pace
 from wattline.errors import Fatal
+from wattline.power_streams import PowerStreams
+from wattline.settings import CommonSettings, load
 from wattline.temporary import REPLAY_PREFIX
 from wattline.wire.bus import read_last
 from wattline.wire.frames import AnyFrame
+from wattline.wire.order import stream_name
 from wattline.wire.recorded import RecordedFrames
 from wattline.wire.rundir import ServiceDirectory, prepare_run
 
@@ -60,11 +63,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _replayed(options: argparse.Namespace, calculator_flags: Sequence[str], stack: ExitStack) -> int:
     # Before anything is started: whether there is something to be replayed, and somewhere to write.
-    with RecordedFrames(options.file, TOPICS) as frames:
+    streams = _streams(options)
+    with RecordedFrames(options.file, TOPICS, streams) as frames:
         say(f"replaying {options.file} of node {frames.first.node}")
     out = stack.enter_context(_opened(options.metrics)) if options.metrics else None
     run = stack.enter_context(_run_directory(options.run))
-    replay = _Replay(options, calculator_flags, run, stack)
+    replay = _Replay(options, streams, calculator_flags, run, stack)
     try:
         exporter = replay.run()
         if out is not None:
@@ -107,26 +111,48 @@ def _parser() -> argparse.ArgumentParser:
         help="where the exporter listens (default: any free port of this machine itself)",
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings of the services")
+    parser.add_argument(
+        "--power.streams",
+        dest="power_streams",
+        metavar="VALUE",
+        help="the power streams of the recording that count (default: all)",
+    )
     return parser
+
+
+def _streams(options: argparse.Namespace) -> PowerStreams | None:
+    """The power streams to replay, as the calculator's own setting has them; None for all."""
+    flags = ["--config", options.config] if options.config else []
+    flags += ["--power.streams", options.power_streams] if options.power_streams is not None else []
+    settings, _warnings = load(CommonSettings, "replay", flags, os.environ, borrowed_table="calculator")
+    return settings.streams if settings.power_streams else None
 
 
 class _Replay:
     """One replay: the services it needs, ended with the stack."""
 
     def __init__(
-        self, options: argparse.Namespace, calculator_flags: Sequence[str], run: Path, stack: ExitStack
+        self,
+        options: argparse.Namespace,
+        streams: PowerStreams | None,
+        calculator_flags: Sequence[str],
+        run: Path,
+        stack: ExitStack,
     ) -> None:
         self._file: Path = options.file
         self._speed: str = options.speed
         self._address: str = "127.0.0.1:0" if options.metrics else options.address
         self._run = run
         self._stack = stack
-        self._recorded: dict[str, AnyFrame] = {}  # the last frame by topic
+        self._recorded: dict[str, AnyFrame] = {}  # the last frame by name of its stream
+        self._power_streams = streams
         self._streams = stack.enter_context(ReplayStreams(run))
         # It reads what belongs to whoever typed the command, so it stays that user.
         self._common = ["--run", str(run), "--user="]
         if options.config:
             self._common += ["--config", options.config]
+        if options.power_streams is not None:
+            self._common += ["--power.streams", options.power_streams]
         self._calculator_flags = calculator_flags
 
     def run(self) -> Started:
@@ -136,9 +162,9 @@ class _Replay:
         flags = [*self._common, *speed, *self._calculator_flags]
         calculator = self._stack.enter_context(Started("calculator", flags))
         exporter = self._exporter() if paced.speed_ratio else None
-        with RecordedFrames(self._file, TOPICS) as frames:
+        with RecordedFrames(self._file, TOPICS, self._power_streams) as frames:
             for frame in frames:
-                self._recorded[frame.topic] = frame
+                self._recorded[stream_name(frame)] = frame
                 if paced.speed_ratio:
                     _sleep_until_due(paced, frame, calculator)
                     self._streams.publish(frame)

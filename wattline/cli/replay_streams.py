@@ -5,24 +5,26 @@ from pathlib import Path
 from typing import Self
 
 from wattline.errors import Fatal
-from wattline.pipeline import PRODUCER_OF_TOPIC
 from wattline.wire.bus import Publisher
 from wattline.wire.frames import AnyFrame
 from wattline.wire.rundir import Lock, ServiceDirectory, lock_holder
 
 
 class ReplayStreams:
-    """Publishes on behalf of probe, power and metadata, in a run directory where none of them runs."""
+    """Publishes on behalf of probe, power streams and metadata, where none of them runs."""
 
     def __init__(self, run: Path) -> None:
         self._run = run
         self._open: dict[str, tuple[Lock, Publisher]] = {}
 
     def publish(self, frame: AnyFrame) -> None:
-        """Send a frame on its stream, and leave it as the last one there."""
-        if frame.topic not in self._open:
-            self._open[frame.topic] = self._opened(PRODUCER_OF_TOPIC[frame.topic])
-        self._open[frame.topic][1].publish(frame, is_state=True)
+        """Send a frame on its stream, and leave it as the last one there.
+
+        Its producer was checked against its topic, as RecordedFrames does.
+        """
+        if frame.producer not in self._open:
+            self._open[frame.producer] = self._opened(frame.producer)
+        self._open[frame.producer][1].publish(frame, is_state=True)
 
     def close(self) -> None:
         """Take the sockets away; the last frames stay."""

@@ -4,11 +4,9 @@
 import grp
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-from wattline.pipeline import PRODUCER_OF_TOPIC, SERVICES
 
 _GROUP_READS = stat.S_IRGRP | stat.S_IXGRP
 
@@ -26,14 +24,6 @@ class Rights(NamedTuple):
         groups = " and ".join(map(_group_text, self.groups))
         membership = f", or be a member of {groups}" if groups else ""
         return f"uid {os.geteuid()} may not read {run}/{names}: run `{cure}`{membership}"
-
-
-def services_of(topics: Iterable[str]) -> tuple[str, ...]:
-    """The services that publish some topics, in the order of the pipeline. Pure."""
-    wanted = set(topics)
-    if "status" in wanted:
-        return SERVICES
-    return tuple(name for name in SERVICES if any(PRODUCER_OF_TOPIC.get(topic) == name for topic in wanted))
 
 
 def rights_to(run: Path, services: Sequence[str]) -> Rights:

@@ -51,10 +51,12 @@ def place(path: Path) -> Place | None:
 
 
 class RunUpkeep:
-    """Keeps WATTLINE_RUN, its lock and its five directories as they were made."""
+    """Keeps WATTLINE_RUN, its lock and the stages' directories as they were made."""
 
-    def __init__(self, run: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, run: Path, say: Callable[[str], None], stages: Sequence[str] = SERVICES) -> None:
+        """`stages`: the five services, and power streams whose directories are made here too."""
         self._run = run
+        self._stages = tuple(stages)
         self._lock_path = run / "lock"
         self._say = say
         self._lock: Lock | None = None
@@ -62,7 +64,7 @@ class RunUpkeep:
         self._made: dict[Path, Place] = {}
         self._looked_s = float("-inf")
         self._fault = ""
-        self.lost: tuple[str, ...] = ()  # services whose directory was removed or replaced
+        self.lost: tuple[str, ...] = ()  # stages whose directory was removed or replaced
 
     def hold(self) -> None:
         """Make the run directory if it is missing, and hold its lock. Raises Taken."""
@@ -79,12 +81,12 @@ class RunUpkeep:
         self.close()
         self._lock, self._lock_file = lock, file_at(self._lock_path)
 
-    def prepare(self, prepare: Callable[[str], None], services: Sequence[str] = SERVICES) -> None:
-        """Have the directories of services made, and remember all as they are now."""
-        for service in services:
-            prepare(service)
+    def prepare(self, prepare: Callable[[str], None], stages: Sequence[str] | None = None) -> None:
+        """Have the directories of stages made (default: of all), and remember all as they are now."""
+        for stage in self._stages if stages is None else stages:
+            prepare(stage)
         made = {}
-        for path in (self._run, *(self._run / service for service in SERVICES)):
+        for path in (self._run, *(self._run / stage for stage in self._stages)):
             now = place(path)
             if now is None:
                 raise Fatal(f"{path} is not a directory; expected one: remove it", Fatal.SETTINGS)
@@ -101,16 +103,16 @@ class RunUpkeep:
             return False
         self._looked_s = time.monotonic()
         if self._is_lost(self._run):
-            self.lost = SERVICES
+            self.lost = self._stages
             return True
         self._put_rights_back(self._run)
         self.hold()  # the lock file alone may have been removed
         # One that could not be renewed stays lost: its service is stopped.
-        lost = {service for service in SERVICES if self._is_lost(self._run / service)}
-        self.lost = tuple(service for service in SERVICES if service in lost.union(self.lost))
-        for service in SERVICES:
-            if service not in self.lost:
-                self._put_rights_back(self._run / service)
+        lost = {stage for stage in self._stages if self._is_lost(self._run / stage)}
+        self.lost = tuple(stage for stage in self._stages if stage in lost.union(self.lost))
+        for stage in self._stages:
+            if stage not in self.lost:
+                self._put_rights_back(self._run / stage)
         return bool(self.lost)
 
     def renew(self, prepare: Callable[[str], None]) -> bool:
@@ -130,11 +132,13 @@ class RunUpkeep:
 
     def say_renewed(self, services: Sequence[str]) -> None:
         """Tell what was made anew, and what that means for the totals."""
-        is_all = len(services) == len(SERVICES)
+        is_all = len(services) == len(self._stages)
         which = self._run if is_all else " and ".join(str(self._run / service) for service in services)
         loss = "totals begin anew" if "calculator" in services else "totals go on"
-        who = "all five services" if is_all else " and ".join(services)
-        self._say(f"{which} was removed or replaced: made anew, starting {who} again; {loss}")
+        ours = [service for service in services if service in SERVICES]
+        who = "all five services" if is_all else " and ".join(ours)
+        again = f", starting {who} again; {loss}" if ours else "; its stage is not one that `up` starts"
+        self._say(f"{which} was removed or replaced: made anew{again}")
 
     def close(self) -> None:
         """Release the lock."""

@@ -20,8 +20,8 @@ from typing import NamedTuple
 from wattline.errors import Fatal, Retry
 from wattline.mounts import mount_details
 from wattline.opened import OTHERS_WRITE
-from wattline.pipeline import SERVICES
-from wattline.wire.rundir import DIRECTORY_MODE, ServiceDirectory
+from wattline.pipeline import SERVICES, is_extra_stream
+from wattline.wire.rundir import DIRECTORY_MODE, ServiceDirectory, extra_streams
 
 PROC = Path("/proc")
 UP = "up"
@@ -160,7 +160,8 @@ def _run_of(lock: Path) -> Path | None:
     if lock.name != _LOCK:
         return None
     directory = lock.parent
-    return directory.parent if directory.name in SERVICES else directory
+    is_stages = directory.name in SERVICES or is_extra_stream(directory.name)
+    return directory.parent if is_stages else directory
 
 
 def _instance(run: Path, locks: Locks) -> Instance | None:
@@ -187,7 +188,8 @@ def _is_safe(run: Path) -> bool:
 
 
 def _holders(run: Path, locks: Locks) -> Iterable[Holder]:
-    for name, lock in ((UP, run / _LOCK), *((name, run / name / _LOCK) for name in SERVICES)):
+    stages = (*SERVICES, *extra_streams(run))
+    for name, lock in ((UP, run / _LOCK), *((name, run / name / _LOCK) for name in stages)):
         try:
             if not stat.S_ISDIR(lock.parent.lstat().st_mode):
                 continue

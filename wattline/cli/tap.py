@@ -12,18 +12,20 @@ import msgspec
 from wattline.boot import this_boot_id
 from wattline.cli import COMMON_FLAGS
 from wattline.errors import Fatal
+from wattline.power_streams import PowerStreams
 from wattline.settings import CommonSettings, load
 from wattline.wire.bus import Subscriber, read_last
 from wattline.wire.columns import Column
 from wattline.wire.frames import FRAME_TYPES, AnyFrame
-from wattline.wire.plausible import of_this_boot
+from wattline.wire.packed import FrameError
+from wattline.wire.plausible import check_allowed, of_this_boot
 from wattline.wire.rundir import ServiceDirectory, lock_holder
 
 from .as_root import as_root
 from .choice import Choice, choose, is_given
 from .frame_age import is_fresh, remark
 from .frame_text import line, rows
-from .rights import rights_to, services_of
+from .rights import rights_to
 
 _POLL_MS = 200
 _Shown = Iterator[tuple[AnyFrame, str]]  # a frame, and what to add to its line
@@ -45,16 +47,18 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--run", help=argparse.SUPPRESS)  # named here only so that its value is no TOPIC
     parser.add_argument("--config", help=argparse.SUPPRESS)  # likewise
+    parser.add_argument("--power.streams", dest="streams", help=argparse.SUPPRESS)  # likewise
     options, rest = parser.parse_known_args(arguments)
     wrong = set(options.topics) - set(FRAME_TYPES)
     if wrong:
         parser.error(f"no topic {', '.join(sorted(wrong))}; expected some of {', '.join(FRAME_TYPES)}")
-    for flag, value in (("--run", options.run), ("--config", options.config)):
+    values = {"--run": options.run, "--config": options.config, "--power.streams": options.streams}
+    for flag, value in values.items():
         rest += [] if value is None else [flag, value]
     settings, _warnings = load(CommonSettings, "tap", rest, os.environ)
     choice = choose(settings.run, is_given=is_given(settings.run), command="tap")
     topics = options.topics or list(FRAME_TYPES)
-    reader = _Reader(choice, topics, as_root("tap", arguments, choice.run))
+    reader = _Reader(choice, topics, settings.streams, as_root("tap", arguments, choice.run))
     shown = 0
     try:
         for frame, remarks in reader.last() if options.last else reader.live():
@@ -82,11 +86,12 @@ def _count(text: str) -> int:
 class _Reader:
     """The frames of some topics in one run directory. Raises Fatal if none of their services may be read."""
 
-    def __init__(self, choice: Choice, topics: Sequence[str], cure: str) -> None:
+    def __init__(self, choice: Choice, topics: Sequence[str], streams: PowerStreams, cure: str) -> None:
         self._choice = choice
         self._run = choice.run
         self._topics = topics
-        self._services = services_of(topics)
+        self._streams = streams
+        self._services = streams.producers_of(topics)
         self._cure = cure
         self._closed = self._require_rights()
         if self._closed:
@@ -97,9 +102,9 @@ class _Reader:
         """What the services published last, each with a remark."""
         boot_id = this_boot_id()
         for service in self._services:
-            directory = ServiceDirectory(self._run, service)
+            directory = self._directory(service)
             frame = None if service in self._closed else read_last(directory)
-            if frame is not None and frame.topic in self._topics:
+            if frame is not None and frame.topic in self._topics and self._is_allowed(frame):
                 publisher = lock_holder(directory.lock)
                 now = {"mono_ns": time.monotonic_ns(), "unix_ns": time.time_ns()}
                 yield frame, f" {remark(frame, publisher, boot_id=boot_id, **now)}"
@@ -113,7 +118,7 @@ class _Reader:
             )
         said = ""
         was_closed = False
-        with Subscriber(self._run, self._topics, guard=of_this_boot()) as subscriber:
+        with Subscriber(self._run, self._topics, guard=of_this_boot(self._streams)) as subscriber:
             while True:
                 subscriber.poll(_POLL_MS)
                 for frame in subscriber.receive():
@@ -129,10 +134,21 @@ class _Reader:
                     said = now
                     print(f"{time.strftime('%H:%M:%S')} {now}", file=sys.stderr)
 
+    def _directory(self, service: str) -> ServiceDirectory:
+        return ServiceDirectory(self._run, service, self._streams.uid_of(service))
+
+    def _is_allowed(self, frame: AnyFrame) -> bool:
+        try:
+            check_allowed(frame, self._streams)
+        except FrameError as error:
+            print(f"wattline tap: refused the last frame of {frame.producer}: {error}", file=sys.stderr)
+            return False
+        return True
+
     def _is_served(self) -> bool:
         """Whether some service publishes here, even if its process is in another container, out of sight."""
         now_ns = time.monotonic_ns()
-        lasts = (read_last(ServiceDirectory(self._run, service)) for service in self._services)
+        lasts = (read_last(self._directory(service)) for service in self._services)
         return any(last is not None and is_fresh(last, now_ns) for last in lasts)
 
     def _is_closed(self) -> bool:
@@ -152,7 +168,7 @@ def _hint(choice: Choice) -> str:
 
 
 def _troubles(subscriber: Subscriber, closed: Sequence[str]) -> str:
-    parts = [f"lost {count} {topic}" for topic, count in subscriber.lost.items()]
+    parts = [f"lost {count} {stream}" for stream, count in subscriber.lost.items()]
     parts += [f"refused {count} ({reason})" for reason, count in subscriber.refused.items()]
     parts += [text for service, text in subscriber.distrusted.items() if service not in closed]
     return "; ".join(parts)

@@ -16,7 +16,8 @@ from msgspec import field
 from wattline.errors import Fatal
 from wattline.isolated import HERE, Code
 from wattline.opened import directory, make_directory, open_directory, open_plain, remove
-from wattline.pipeline import PIPELINE, SERVICES
+from wattline.pipeline import PIPELINE, POWER, SERVICES
+from wattline.power_streams import PowerStreams
 from wattline.readable import obstacle
 from wattline.setting_owners import COMMON, OWNERS, split_flags
 from wattline.settings import CommonSettings, load, meaning, nearest
@@ -67,19 +68,20 @@ class UpSettings(CommonSettings, kw_only=True, frozen=True):
 def main(arguments: Sequence[str]) -> int:
     """Run until Ctrl-C or SIGTERM; exit code 0, or that of a service that can't start."""
     shared, own = split_flags(arguments)
-    _refuse_unknown(shared)
+    _refuse_unknown([*shared, *own[POWER]])
     settings, _warnings = load(UpSettings, "up", shared, os.environ)  # each service warns for itself
     output = Output(sys.stdout.fileno())
     say = prefixed(max(map(len, SERVICES)), output.put)
-    upkeep = RunUpkeep(settings.run, lambda text: say("up", text))
+    users = _users(settings.up_first_id)
+    extra = _extra_users(settings.streams, users, settings.up_first_id)
+    upkeep = RunUpkeep(settings.run, lambda text: say("up", text), (*SERVICES, *extra))
     upkeep.hold()
     try:
-        users = _users(settings.up_first_id)
         code = _code(settings, users, say)
 
         def prepare(service: str) -> None:
             with directory(settings.run) as run:
-                _prepare(run, service, users.get(service))
+                _prepare(run, service, (users | extra).get(service))
 
         upkeep.prepare(prepare)
         common = _handed_on(shared)
@@ -154,7 +156,7 @@ class _Upheld(NamedTuple):
         if not self.upkeep.renew(self.prepare):
             return None
         self.upkeep.say_renewed(names)
-        return self.start(names)
+        return self.start([name for name in names if name in SERVICES])  # others start the extra streams
 
 
 def _run(upheld: _Upheld, watched: _Addressed) -> int:
@@ -172,7 +174,7 @@ def _refuse_unknown(flags: Sequence[str]) -> None:
     known = {f"--{name}" for name in (*COMMON, *OWNERS, "up.first-id", "up.cache", "help")}
     for flag in flags:
         name = flag.partition("=")[0]
-        if name in ("--user", "--die-with-parent"):
+        if name in ("--user", "--die-with-parent", "--name"):
             raise Fatal(f"{name} is a flag of single services: `up` gives it to each itself", Fatal.USAGE)
         if name.startswith("--") and name not in known:
             raise Fatal(
@@ -189,6 +191,16 @@ def _users(first_id: int) -> dict[str, tuple[int, int]]:
         service.name: (0 if service.as_root else first_id + number, first_id)
         for number, service in enumerate(PIPELINE)
     }
+
+
+def _extra_users(
+    streams: PowerStreams, users: dict[str, tuple[int, int]], group: int
+) -> dict[str, tuple[int, int]]:
+    """(uid, gid) by power stream whose user has a number, if we may choose. They are started by others.
+
+    Only root may make directories in a WATTLINE_RUN of root's, so `up` makes theirs.
+    """
+    return {one.name: (one.uid, group) for one in streams.extra if users and one.uid is not None}
 
 
 def _code(settings: UpSettings, users: dict[str, tuple[int, int]], say: Say) -> Code:
@@ -238,6 +250,8 @@ def _prepare(run: int, service: str, user: tuple[int, int] | None) -> None:
 
 def _command(code: Code, service: str, flags: Sequence[str], user: tuple[int, int] | None) -> list[str]:
     command = code.command(f"services.{service}", *flags, "--die-with-parent")
+    if service == POWER:
+        command += ["--name", POWER]  # whatever the environment says, this one is ours
     if user is not None:
         command += ["--user", f"{user[0]}:{user[1]}"]
     return command

@@ -13,13 +13,14 @@ import zmq
 
 from wattline import descriptors
 from wattline.errors import Fatal, Retry
-from wattline.pipeline import PRODUCER_OF_TOPIC, SERVICES
+from wattline.pipeline import SERVICES
+from wattline.power_streams import ONLY_POWER
 
 from . import shared
 from .codec import FRAME_BYTES_MAX, decode, encode
 from .frames import AnyFrame
 from .last import read_trusted
-from .order import StreamOrder
+from .order import StreamOrder, stream_name
 from .packed import FrameError
 from .plausible import Guard, check_speaker
 from .rundir import ServiceDirectory
@@ -227,7 +228,8 @@ class Subscriber:
     """Frames of some topics, in order and each once, beginning with what the `last` files hold.
 
     Every publisher may start, die and return at any time. A frame is checked before it is kept: by `guard`,
-    and that it was published in the directory of the service that it names.
+    and that it was published in the directory of the stage that it names. Of the power streams, only those
+    that the guard has are connected to.
     """
 
     def __init__(
@@ -246,11 +248,12 @@ class Subscriber:
         self._topics = frozenset(topics)
         self._frames_held_max = frames_held_max
         self._guard = Guard() if guard is None else guard
-        services = {PRODUCER_OF_TOPIC[topic] for topic in self._topics if topic in PRODUCER_OF_TOPIC}
-        if "status" in self._topics:
-            services.update(SERVICES)
+        streams = self._guard.streams if self._guard.streams is not None else ONLY_POWER
         # Who wants no topic opens no socket: its threads would outlive a change of privileges.
-        self._waiting = {service: ServiceDirectory(run, service) for service in sorted(services)}
+        self._waiting = {
+            stage: ServiceDirectory(run, stage, streams.uid_of(stage))
+            for stage in sorted(streams.producers_of(self._topics))
+        }
         self._catch_up: list[tuple[str, bytes, AnyFrame]] = []
         self._connections: list[_Connection] = []
         self._order = StreamOrder()
@@ -264,7 +267,7 @@ class Subscriber:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Frames that never arrived, by topic."""
+        """Frames that never arrived, by `stream_name`."""
         return self._order.lost
 
     def connect(self) -> None:
@@ -347,13 +350,12 @@ class Subscriber:
         return True
 
     def _admit(self, frame: AnyFrame) -> bool:
-        contradicted = self._order.contradicted.get(frame.topic, 0)
+        name = stream_name(frame)
+        contradicted = self._order.contradicted.get(name, 0)
         is_new = self._order.admit(frame)
-        if not is_new and self._order.contradicted.get(frame.topic, 0) > contradicted:
+        if not is_new and self._order.contradicted.get(name, 0) > contradicted:
             self._refuse(
-                FrameError(
-                    "older_epoch", f"{frame.topic}: epoch {frame.epoch} is below that of an earlier frame"
-                )
+                FrameError("older_epoch", f"{name}: epoch {frame.epoch} is below that of an earlier frame")
             )
         return is_new
 

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from wattline.boot import this_boot_id
-from wattline.pipeline import PRODUCER_OF_TOPIC
+from wattline.pipeline import PRODUCER_OF_TOPIC, service_of
+from wattline.power_streams import ONLY_POWER, PowerStreams
 
 from .columns import U64
-from .frames import Activity, AnyFrame, Energy, Metadata, Power, Status
+from .frames import Activity, AnyFrame, Energy, Frame, Metadata, Power, Status
 from .packed import FrameError
 
 AHEAD_NS_MAX = 1_000_000_000  # all clocks of a boot are one clock; this much for a stage that was interrupted
@@ -31,11 +32,14 @@ class Guard:
         boot_id: Callable[[], str] = lambda: "",
         *,
         is_replay: bool = False,
+        streams: PowerStreams | None = ONLY_POWER,
     ) -> None:
         """`now_ns`: the reader's time, 0 while it has none. `boot_id`: the boot of that time, if known.
 
-        `is_replay`: the time is that of the newest frame.
+        `is_replay`: the time is that of the newest frame. `streams`: the power streams that count; None for
+        all, with every zone, as in a recording whose frames were checked when it was made.
         """
+        self.streams = streams
         self._now_ns = now_ns
         self._boot_id = boot_id
         self._is_replay = is_replay
@@ -44,6 +48,8 @@ class Guard:
         """Raise FrameError if a frame can't be right; `service`: in whose directory it was published."""
         if service is not None:
             check_speaker(frame, service)
+            if self.streams is not None:
+                check_allowed(frame, self.streams)
         boot_id, now_ns = self._boot_id(), self._now_ns()
         # In a replay a status is of the process that sent it, which lives by this machine's clock.
         if not (self._is_replay and isinstance(frame, Status)):
@@ -58,15 +64,16 @@ class Guard:
         check_sums(frame)
 
 
-def of_this_boot() -> Guard:
+def of_this_boot(streams: PowerStreams = ONLY_POWER) -> Guard:
     """A guard by this machine's clock and boot."""
     boot_id = this_boot_id()
-    return Guard(boot_id=lambda: boot_id)
+    return Guard(boot_id=lambda: boot_id, streams=streams)
 
 
 def check_speaker(frame: AnyFrame, service: str) -> None:
     """Raise FrameError unless a frame is its service's own: topic, producer and directory belong together."""
-    if PRODUCER_OF_TOPIC.get(frame.topic, service) != service:
+    own = service_of(service)
+    if PRODUCER_OF_TOPIC.get(frame.topic, own) != own:
         raise FrameError(
             "forged",
             f"{frame.topic}: expected on the stream of {PRODUCER_OF_TOPIC[frame.topic]}, "
@@ -78,6 +85,34 @@ def check_speaker(frame: AnyFrame, service: str) -> None:
             raise FrameError(
                 "forged", f"{frame.topic}: expected {field} {service!r} on its own stream, got {name!r:.60}"
             )
+
+
+def check_allowed(frame: Frame, streams: PowerStreams) -> None:
+    """Raise FrameError for a power frame of an unlisted stream, or with a zone that its stream may not have.
+
+    Rows of `gpu_use` count as the zone gpu. Rows of `absent` may have no zone, as of a meter whose zone isn't
+    known.
+    """
+    if not isinstance(frame, Power):
+        return
+    stream = streams.find(frame.producer)
+    if stream is None:
+        raise FrameError(
+            "not_allowed",
+            f"power: expected a stream of the setting power.streams ({', '.join(streams.names)}), got "
+            f"{frame.producer!r:.60}",
+        )
+    if stream.zones is None:
+        return
+    zones = {*frame.zones.zone, *(zone for zone in frame.absent.zone if zone)}
+    if len(frame.gpu_use):
+        zones.add("gpu")
+    if foreign := sorted(zones - stream.zones):
+        raise FrameError(
+            "not_allowed",
+            f"power: expected {stream.name} to publish only {'+'.join(sorted(stream.zones))}, as the setting "
+            f"power.streams says, got zone {foreign[0]!r:.60}",
+        )
 
 
 def check_times(frame: AnyFrame, latest_ns: int | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from wattline.errors import Fatal
-from wattline.pipeline import PRODUCER_OF_TOPIC
+from wattline.power_streams import PowerStreams
 
 from .codec import decode
 from .frames import AnyFrame
@@ -23,15 +23,18 @@ class RecordedFrames:
     `first` is the one that comes first. `torn` is told when the end has been read.
     """
 
-    def __init__(self, path: Path, topics: Iterable[str]) -> None:
-        """Raises Fatal if it is no recording, or if there is no frame of these topics in it."""
+    def __init__(self, path: Path, topics: Iterable[str], streams: PowerStreams | None = None) -> None:
+        """Raises Fatal if it is no recording, or if there is no frame of these topics in it.
+
+        `streams`: the power streams that count; None for all in it, which were checked when it was made.
+        """
         self.path = path
         self.refused: dict[str, int] = {}
         self.refusals: dict[str, str] = {}  # the newest one's words, by reason
         self._topics = frozenset(topics)
         self._order = StreamOrder()
         self._newest_ns = 0
-        self._guard = Guard(lambda: self._newest_ns, is_replay=True)
+        self._guard = Guard(lambda: self._newest_ns, is_replay=True, streams=streams)
         self._reader = RecordingReader(path)
         frames = self._frames()
         try:
@@ -43,7 +46,7 @@ class RecordedFrames:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Frames that are missing by their numbers, by topic."""
+        """Frames that are missing by their numbers, by `stream_name`."""
         return self._order.lost
 
     @property
@@ -83,7 +86,7 @@ class RecordedFrames:
                 frame = decode(payload)
                 if frame.topic not in self._topics:
                     continue
-                self._guard.check(frame, PRODUCER_OF_TOPIC.get(frame.topic))
+                self._guard.check(frame, frame.producer)  # in the directory of that name, or it is forged
             except FrameError as error:
                 self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
                 self.refusals[error.reason] = str(error)

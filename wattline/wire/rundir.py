@@ -27,7 +27,7 @@ from wattline.opened import (
     remove,
     replaceable_by_others,
 )
-from wattline.pipeline import SERVICES
+from wattline.pipeline import SERVICES, is_extra_stream, service_of
 
 from .room import is_full, no_room
 
@@ -37,9 +37,13 @@ _SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path less its NUL; man 7 unix
 
 
 class ServiceDirectory:
-    """The names inside one service's directory."""
+    """The names inside one service's directory.
 
-    def __init__(self, run: Path, service: str) -> None:
+    `uid`: the user that the setting `power.streams` gives to a power stream, if it does.
+    """
+
+    def __init__(self, run: Path, service: str, uid: int | None = None) -> None:
+        self._uid = uid
         self.path = run / service
         self.socket = self.path / "stream.sock"
         self.last = self.path / "last"
@@ -69,7 +73,7 @@ class ServiceDirectory:
         if rightful is not None and os.geteuid() not in rightful:
             raise Fatal(
                 f"this is uid {os.geteuid()}, expected {' or '.join(map(str, rightful))}, whose name "
-                f"{self.path.name} is in {self.path.parent}, to which all of its group may write",
+                f"{self.path.name} is in {self.path.parent}, to which all of its group may write{self._cure}",
                 Fatal.PERMISSION,
             )
         try:
@@ -95,6 +99,14 @@ class ServiceDirectory:
             info = os.fstat(opened)
             if stat.S_IMODE(info.st_mode) != DIRECTORY_MODE and info.st_uid == os.geteuid():
                 os.fchmod(opened, DIRECTORY_MODE)
+
+    @property
+    def _cure(self) -> str:
+        """The setting that gives this name to a user, in words; empty for one of the five services."""
+        name = self.path.name
+        if not is_extra_stream(name):
+            return ""
+        return f"; to give it to this user, set power.streams to {name}:{os.geteuid()}=ZONE for all stages"
 
     def write_pid(self) -> None:
         """Write the process id, in a directory that is our own."""
@@ -149,15 +161,36 @@ class ServiceDirectory:
     def _rightful_uids(self) -> tuple[int, ...] | None:
         """Whose name this is, where whoever comes first could take it; None elsewhere.
 
-        The group's number and the service's place in the pipeline, as `wattline up` numbers them; the first
-        one, the probe, may be root.
+        The user that the setting names. Otherwise the group's number and the service's place in the pipeline,
+        as `wattline up` numbers them; the first one, the probe, may be root.
         """
         run = self.path.parent.lstat()
-        is_shared = run.st_gid and run.st_mode & OTHERS_WRITE
-        if not is_shared or self.path.name not in SERVICES:
+        if not run.st_mode & OTHERS_WRITE:
             return None
-        place = SERVICES.index(self.path.name)
+        if self._uid is not None:
+            return (self._uid,)
+        service = service_of(self.path.name)
+        if not run.st_gid or service not in SERVICES:
+            return None
+        place = SERVICES.index(service)
         return (run.st_gid + place,) if place else (run.st_gid, 0)
+
+
+def extra_streams(run: Path) -> tuple[str, ...]:
+    """The names of directories of power streams beside `power`, as a stage makes them, in their order."""
+    try:
+        names = sorted(name for name in os.listdir(run) if is_extra_stream(name))  # noqa: PTH208 names only
+    except OSError:  # missing or closed to us
+        return ()
+    return tuple(name for name in names if _is_stages(run / name))
+
+
+def _is_stages(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # removed meanwhile
+        return False
+    return stat.S_ISDIR(mode) and stat.S_IMODE(mode) == DIRECTORY_MODE
 
 
 def prepare_run(run: Path) -> None:

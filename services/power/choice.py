@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sources in use, and their ranks, by the setting power.sources. Pure."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from wattline.setting import nearest
 
-from .sources import SOURCES, Entry, Way
+from . import sources
+from .sources import Entry, Way
 
 _SIGNS = "+-"
 
@@ -22,16 +22,17 @@ class Choice(NamedTuple):
     is_named: bool
 
 
-def choose(text: str, table: Sequence[Entry] = SOURCES) -> list[Choice]:
+def choose(text: str) -> list[Choice]:
     """The sources in use, the preferred one first.
 
     Their ranks are their places in the table, dealt out anew in the order of the setting: two processes with
     different sources can be compared, and a setting that reorders changes the ranks.
     Raises ValueError saying what is wrong with the text.
     """
+    table = sources.SOURCES
     known = {entry.name: entry for entry in table}
     signs, names = _items(text, known)
-    if signs and not all(signs) and any(signs):
+    if any(signs) and not all(signs):
         raise ValueError("either plain names or names with + or - may stand there, not both")
     if signs and not any(signs):
         order = [known[name] for name in names]

@@ -5,6 +5,7 @@ The loop never waits for it. There is one thread per source for the life of the 
 source fails: a call that hangs keeps it, and when the call returns it goes on by itself.
 """
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -40,7 +41,7 @@ class Worker:
     follows_activity = False
 
     def __init__(self, name: str, open_: Open, former: Former, period_ns: int) -> None:
-        """Begin at once. `open_` is called in the thread too, and again after it has failed."""
+        """The thread begins at the first `read`. It also calls `open_`, and again after that has failed."""
         self._name = name
         self._open = open_
         self._former = former
@@ -57,7 +58,6 @@ class Worker:
         self._asked_ns = 0  # when the thread was asked to end
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-worker", daemon=True)
-        self._thread.start()
 
     @property
     def zones(self) -> Sequence[Zone]:
@@ -72,6 +72,8 @@ class Worker:
 
         Raises Fatal if the source has.
         """
+        if self._thread.ident is None and not self._asked_ns:
+            self._thread.start()
         notes: list[Note] = []
         while self._answers:
             self._take(self._answers.popleft(), notes)
@@ -102,6 +104,8 @@ class Worker:
         """Let the source end its session; give it up after a second, and at once if it has no answer."""
         self.ask_to_stop()
         called_ns = self._called_ns
+        if self._thread.ident is None:
+            return
         if not called_ns or self._asked_ns - called_ns <= self._deadline_ns:
             left_ns = self._asked_ns + _CLOSE_NS - time.monotonic_ns()
             self._thread.join(max(0, left_ns) / 1e9)
@@ -150,7 +154,8 @@ class Worker:
             due_ns += self._period_ns * max(1, -(-(now_ns - due_ns) // self._period_ns))
             self._stop.wait((due_ns - now_ns) / 1e9)
         if source is not None:
-            source.close()
+            with contextlib.suppress(Exception):  # it ends anyway
+                source.close()
 
 
 def _text(error: Exception) -> str:

@@ -102,7 +102,7 @@ class Guarded:
             if wrong := _unfit(row, self.use.name, until_ns):
                 notes.append(Note("refused", f"{self.use.name}, {row.zone}: row left out: {wrong}"))
             else:
-                rows.append(replace(row, rank=self.use.rank))
+                rows.append(row if row.rank == self.use.rank else replace(row, rank=self.use.rank))
         self._rows = rows
         return replace(readings, rows=rows, notes=notes)
 

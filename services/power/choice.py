@@ -70,6 +70,11 @@ def _all(known: dict[str, Entry]) -> str:
     return f"; there are {', '.join(known)}"
 
 
+def is_named(text: str, name: str) -> bool:
+    """True if the setting asks for a source by its name."""
+    return any(choice.entry.name == name and choice.is_named for choice in choose(text))
+
+
 def check(text: str) -> None:
     """Raises ValueError for a text that chooses nothing."""
     choose(text)

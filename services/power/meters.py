@@ -37,11 +37,12 @@ class _Meter:
     newest_ns: int = 0
     awaited_ns: int = 0  # until when it isn't silent, for its zones are renewed only once per period
     is_newer: bool = False
+    has_rows: bool = False
 
     def look(self, rows: Sequence[ZoneEnergy]) -> None:
         newest_ns = max((row.mono_ns for row in rows), default=0)
         self.is_newer = newest_ns > self.newest_ns
-        self.newest_ns = max(self.newest_ns, newest_ns)
+        self.newest_ns, self.has_rows = max(self.newest_ns, newest_ns), bool(rows)
         self.awaited_ns = max(
             (row.mono_ns + SILENT_MAX * row.period_ns for row in rows if row.period_ns), default=0
         )
@@ -89,9 +90,11 @@ class Meters:
         """Read all sources."""
         tick = Tick()
         for meter in self._meters:
-            readings = meter.source.read(now_ns, self._clock)
+            readings, had_rows = meter.source.read(now_ns, self._clock), meter.has_rows
             meter.look(readings.rows)
             self._add(meter.source, readings, tick)
+            if meter.source.use.way is Way.WORKER and meter.has_rows and not had_rows:
+                tick.notes.append(_found(meter.source.use.name, readings.rows))
         tick.has_new = any(meter.is_newer for meter in self._meters)
         if self._estimator is not None and tick.has_new:
             self._return(tick)
@@ -103,7 +106,7 @@ class Meters:
             self._has_begun = True
             tick.notes += self._not_used(tick.states)
         self._limit(tick)
-        self._until_ns = max((row.mono_ns for row in tick.rows), default=self._until_ns)
+        self._until_ns = max(self._until_ns, *(row.mono_ns for row in tick.rows), 0)
         self._mind_silence(now_ns, tick)
         return tick
 
@@ -202,6 +205,12 @@ class Meters:
 def _opened(use: Use, former: Former, now_ns: int) -> _Meter:
     newest_ns = max((row.mono_ns for zone, row in former.rows.items() if zone.source == use.name), default=0)
     return _Meter(Guarded(use, former, now_ns), newest_ns)
+
+
+def _found(name: str, rows: Sequence[ZoneEnergy]) -> Note:
+    """What the log has of a worker: at the start it has no answer yet."""
+    zones = ", ".join(str(row.zone) for row in rows)
+    return Note("source", f"{name} has zones now", {"source": name, "zones": zones}, Level.INFO)
 
 
 def _silent(states: Sequence[SourceState]) -> Note:

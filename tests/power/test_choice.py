@@ -4,7 +4,7 @@
 import pytest
 
 from services.power import sources
-from services.power.choice import choose
+from services.power.choice import choose, is_named
 from services.power.settings import PowerSettings
 from services.power.sources import Entry, Way
 from wattline.errors import Fatal
@@ -54,6 +54,9 @@ def test_what_is_asked_for_is_shown():
     """By a plain name or by a +; not what is there by default."""
     shown = {choice.entry.name for choice in choose("+asked,-two") if choice.is_named}
     assert shown == {"asked"}
+    assert is_named("+asked,-two", "asked")
+    assert not is_named("+asked,-two", "one")
+    assert not is_named("+asked,-two", "two")
     assert all(choice.is_named for choice in choose("one,two"))
 
 

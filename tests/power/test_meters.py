@@ -137,6 +137,29 @@ def test_a_meter_that_returns_ends_the_estimate(one, two, model):
     assert not both.meters.follows_activity
 
 
+def test_the_estimate_begins_after_the_newest_row_there_ever_was(one, two, model):
+    """Also where the zones of that row have gone, and what is left is older."""
+    two.lag_ns = 20 * S
+    both = Set(one, two, model)
+    both.tick()
+    last_ns = both.clock.now_ns
+    one.is_missing, two.is_silent = True, True
+    for _second in range(SILENT_MAX + 1):
+        both.tick()
+    assert model.opened == [Former(until_ns=last_ns)]
+
+
+def test_a_worker_s_first_rows_are_logged(one, two, model):
+    """It has none at the start, where the log names the zones of the others."""
+    two.way, two.is_missing = Way.WORKER, True
+    both = Set(one, two, model)
+    assert "source" not in events(both.tick())
+    two.is_missing = False
+    (note,) = (note for note in both.tick().notes if note.event == "source")
+    assert note.fields == {"source": "two", "zones": "package 0, platform 0"}
+    assert "source" not in events(both.tick())
+
+
 def test_a_slow_meter_is_waited_for(one, two, model):
     """One that is renewed each 30 s isn't silent between its readings, only after five periods."""
     one.is_missing = True

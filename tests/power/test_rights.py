@@ -30,7 +30,7 @@ def power(run_directory, tmp_path, *flags, source=()):
     ("flags", "kept"),
     [
         ([], "`CAP_DAC_READ_SEARCH`"),
-        (["--power.sources=-rapl-sysfs"], "none"),
+        (["--power.sources=rapl-sysfs"], "`CAP_DAC_READ_SEARCH`"),
         (["--power.sources=trained_power_model"], "none"),
     ],
 )

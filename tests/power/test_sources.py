@@ -96,10 +96,10 @@ def test_the_tables_of_rights_say_what_it_needs(entry):
     assert {*on_this_machine.families} <= {*needs.families}
 
 
-def test_an_ordinary_machine_gives_power_one_capability():
+def test_an_ordinary_machine_gives_power_one_capability(tmp_path):
     """By default: CAP_DAC_READ_SEARCH for RAPL, no network, and no further call."""
     kept = limits()
-    settings = PowerSettings()
+    settings = PowerSettings(path_sysfs=tmp_path)
     assert list(kept.capabilities(settings)) == ["CAP_DAC_READ_SEARCH"]
     assert kept.families(settings) == (socket.AF_UNIX,)
     assert (kept.calls(settings), kept.ioctls(settings)) == ({}, ())

@@ -119,7 +119,9 @@ class _Loop:
         directory.prepare(make_run=not self._settings.die_with_parent)
         if limits.is_final:
             limit_writes(self._log, {directory.path: WRITE})
-            filter_calls(self._log, SERVICE, limits.families)
+            calls = {**SERVICE, **limits.calls(self._settings)}
+            families, ioctls = limits.families(self._settings), limits.ioctls(self._settings)
+            filter_calls(self._log, calls, families, ioctls)
         if _recording(self._settings) is not None:
             _check_new(directory)
         wakeup, wakeup_writer = socket.socketpair()

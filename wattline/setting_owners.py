@@ -19,6 +19,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "path.cgroup": ("metadata",),
     "path.procfs": ("probe", "metadata"),
     "path.sysfs": ("probe", "power"),
+    "power.sources": ("power",),
     "probe.backend": ("probe",),
     "probe.cgroup-rows": ("probe",),
     "probe.counters": ("probe",),

@@ -16,6 +16,6 @@ sys.exit(
         ExporterSettings,
         ExporterStage,
         topics=TOPICS,
-        limits=Limits(capabilities=capabilities, families=NETWORK),
+        limits=Limits(capabilities=capabilities, families=lambda _settings: NETWORK),
     )
 )

@@ -3,12 +3,11 @@
 
 import sys
 
-from wattline.confine.limits import Limits
 from wattline.service import main
 
 from .loop import PowerStage
+from .opening import limits
 from .settings import PowerSettings
-from .sources import capabilities
 
 # Ticks with the probe, so that a meter's reading lies close to the probe's sample.
 sys.exit(
@@ -17,6 +16,6 @@ sys.exit(
         PowerSettings,
         PowerStage,
         topics=("activity",),
-        limits=Limits(capabilities=capabilities),
+        limits=limits(),
     )
 )

@@ -2,22 +2,21 @@
 """The power service's I/O and timing: one reading of every zone per tick."""
 
 import time
-from functools import partial
 
 from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Power
 
+from .meters import Meters
+from .opening import uses
 from .settings import PowerSettings
-from .source import Former, Level, Note, Source, absent_table, table
-from .sources import SOURCES, Entry
-from .switch import Switch
+from .source import Former, Level, Note, absent_table, table
 
 
 class PowerStage:
-    """Reads the source once per interval and publishes `power`, also when there is nothing to tell.
+    """Reads all sources once per interval and publishes `power`, also when there is nothing to tell.
 
-    A meter is read at the tick, when the probe samples: then hardly any energy has to be interpolated between
-    them. A source that follows the activity is read when that has come.
+    Meters are read at the tick, when the probe samples: then hardly any energy has to be interpolated between
+    them. The estimate follows the activity, and is read when that has come.
     """
 
     def __init__(self, settings: PowerSettings, runtime: Runtime) -> None:
@@ -25,22 +24,16 @@ class PowerStage:
         begun_ns = time.monotonic_ns()
         previous = runtime.previous()
         former = Former.of(previous if isinstance(previous, Power) else None)
-        order = [partial(self._open, entry, settings, begun_ns) for entry in SOURCES]
-        self._switch = Switch(order, former)
-        self._epoch = former.epoch if self._switch.source.resumed else begun_ns
+        self._meters = Meters(uses(settings), former, begun_ns, _now_ns)
+        self._epoch = former.epoch if self._meters.resumed else begun_ns
         self._has_followed = False  # since the last tick
-        self._newest_ns = 0  # of any zone's readings
         self._log_start()
-
-    def _open(self, entry: Entry, settings: PowerSettings, begun_ns: int, former: Former) -> Source:
-        return entry.open(settings, former, begun_ns)
 
     def on_frame(self, frame: AnyFrame) -> None:
         """Take what the node did. Times of another boot mean nothing on this one."""
         if isinstance(frame, Activity) and frame.boot_id == self._runtime.boot_id:
-            source = self._switch.source
-            source.on_activity(frame)
-            if source.follows_activity and not self._has_followed:
+            self._meters.on_activity(frame)
+            if self._meters.follows_activity and not self._has_followed:
                 self._publish(time.monotonic_ns())
                 self._has_followed = True
 
@@ -51,20 +44,18 @@ class PowerStage:
         self._has_followed = False
 
     def _publish(self, now_ns: int) -> None:
-        readings, states = self._switch.read(now_ns)
+        tick = self._meters.read(now_ns)
         self._runtime.publish(
             Power,
             epoch=self._epoch,
             mono_ns=time.monotonic_ns(),
-            zones=table(readings.rows, self._epoch),
-            sources=states,
-            absent=absent_table(readings.absent),
+            zones=table(tick.rows, self._epoch),
+            sources=tick.states,
+            absent=absent_table(tick.absent),
         )
-        newest_ns = max((row.mono_ns for row in readings.rows), default=0)
-        if newest_ns > self._newest_ns:
-            self._newest_ns = newest_ns
+        if tick.has_new:
             self._runtime.mark_useful()
-        for note in readings.notes:
+        for note in tick.notes:
             self._log(note)
 
     def _log(self, note: Note) -> None:
@@ -77,15 +68,19 @@ class PowerStage:
                 self._runtime.count(note.event, note.cause, **note.fields)
 
     def close(self) -> None:
-        """Close the meter."""
-        self._switch.close()
+        """Close all meters."""
+        self._meters.close()
 
     def _log_start(self) -> None:
-        source = self._switch.source
-        self._runtime.log.info(
-            "source",
-            source=source.zones[0].source,
-            zones=", ".join(map(str, source.zones)),
-            epoch=self._epoch,
-            resumed=source.resumed,
-        )
+        for source, zones in self._meters.zones().items():
+            self._runtime.log.info(
+                "source",
+                source=source,
+                zones=", ".join(map(str, zones)),
+                epoch=self._epoch,
+                resumed=self._meters.resumed,
+            )
+
+
+def _now_ns() -> int:
+    return time.monotonic_ns()

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The source that any meter becomes once it can say which channels it has (channel.py)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from wattline.second_look import AGREEING
 from wattline.wire.frames import UNREADABLE, ZONES_MAX, Activity, SourceState
-from wattline.zone_power import power_max_uw
 
-from .channel import Channel, Found, Kind, Sample
-from .counter import Account, Gap, Limits, Reading, Refused, resume
-from .gauge import GaugeAccount, GaugeLimits
-from .source import Absent, Former, Level, Note, Readings, Zone, ZoneEnergy, utc
+from .book import Book
+from .channel import Channel, Found
+from .source import Absent, Former, Level, Note, Readings, Zone
 
 # How often to look for channels where nothing shows that they may have changed.
 LOOK_NS = 10_000_000_000
@@ -18,72 +17,14 @@ LOOK_NS = 10_000_000_000
 Find = Callable[[], Found]
 
 
-class _Book:
-    """One zone's channel and account."""
+@dataclass
+class _Tick:
+    """What one reading of all channels has brought."""
 
-    def __init__(self, channel: Channel, former: Former) -> None:
-        self.channel = channel
-        self.is_listed = True
-        self.epoch = 0  # 0: nothing counted yet
-        self.row: ZoneEnergy | None = None  # its newest
-        self.refused_in_row = 0
-        self._stopped = ""  # when the former run stopped, until this one's first reading
-        self._account = _account(channel)
-        if row := former.rows.get(channel.zone):
-            self.epoch, self.row = row.epoch, row
-            self._account = _resumed(channel, row)
-            self._stopped = utc(row.mono_ns + former.unix_minus_mono_ns)
-
-    def place(self, channel: Channel) -> None:
-        """Go on with the channel that discovery has found for the zone."""
-        if channel is self.channel:
-            return
-        self.channel.close()
-        if not self.is_listed and isinstance(self._account, Account):
-            self._account.was_away()
-        if (channel.kind, channel.range_uj) != (self.channel.kind, self.channel.range_uj):
-            energy_uj, gaps = self._account.energy_uj, self._account.gaps
-            self._account = _account(channel)
-            self._account.energy_uj, self._account.gaps = energy_uj, gaps + 1
-        self.channel, self.is_listed = channel, True
-
-    def take(self, sample: Sample, now_ns: int) -> Note | None:
-        """Account for a sample; the note says what is wrong with it, if anything is."""
-        last = self._account.last
-        if last is not None and sample.mono_ns <= last.mono_ns:
-            return None  # no new reading
-        if isinstance(self._account, Account):
-            result = self._account.take(Reading(sample.mono_ns, sample.value))
-        else:
-            result = self._account.take(sample)
-        zone = self.channel.zone
-        if isinstance(result, Refused):
-            self.refused_in_row += 1
-            event, level = ("doubted", Level.INFO) if result.is_doubt else ("refused", Level.COUNTED)
-            return Note(event, f"{zone}: reading rejected: {result.reason}", {"raw": sample.value}, level)
-        self.refused_in_row = 0
-        self.epoch = self.epoch or min(now_ns, sample.mono_ns)
-        self.row = self._row(sample)
-        return self._gap_note(result) if isinstance(result, Gap) else None
-
-    def _gap_note(self, gap: Gap) -> Note:
-        stopped, self._stopped = self._stopped, ""
-        since = f" (since the stop at {stopped})" if stopped else ""
-        level = Level.INFO if stopped and gap.is_pause else Level.COUNTED
-        return Note("gap", f"{self.channel.zone}{since}: {gap.reason}", level=level)
-
-    def _row(self, sample: Sample) -> ZoneEnergy:
-        return ZoneEnergy(
-            zone=self.channel.zone,
-            epoch=self.epoch,
-            mono_ns=sample.mono_ns,
-            energy_uj=self._account.energy_uj,
-            raw=sample.value,
-            raw_range=self.channel.range_uj,
-            gaps=self._account.gaps,
-            period_ns=self.channel.period_ns,
-            integration_uj=getattr(self._account, "integration_uj", 0),
-        )
+    notes: list[Note]
+    absent: list[Absent] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    has_read: bool = False  # any channel
 
 
 class Metered:
@@ -95,7 +36,10 @@ class Metered:
     follows_activity = False
 
     def __init__(self, name: str, find: Find, former: Former, now_ns: int, *, look_ns: int = LOOK_NS) -> None:
-        """`name`: the source's. `find`: discovery, called at the start, each `look_ns` and after failures."""
+        """`name`: the source's. `find`: discovery, called at the start, each `look_ns` and after failures.
+
+        If `find` raises OSError or ValueError, the channels that it has found before are read on.
+        """
         self._name = name
         self._find = find
         self._former = former
@@ -103,8 +47,10 @@ class Metered:
         self._looked_ns = 0
         self._must_look = True
         self._found = Found()
-        self._books: dict[Zone, _Book] = {}
+        self._fault = ""  # why discovery failed
+        self._books: dict[Zone, Book] = {}
         self._said: set[str] = set()
+        self._unsaid: list[Note] = []
         self._has_begun = False
         self._unsaid = list(self.read(now_ns).notes)
         self._has_begun = True
@@ -124,37 +70,22 @@ class Metered:
 
     def read(self, now_ns: int) -> Readings:
         """Return every zone's energy, each up to the time of its own reading."""
-        notes: list[Note] = [] if not self._has_begun else self._unsaid
+        tick = _Tick(self._unsaid)
         self._unsaid = []
-        self._look(now_ns, notes)
-        absent = list(self._found.unreadable)
-        faults = [one.reason for one in absent]
-        has_read = False
-        for zone, book in self._books.items():
-            if not book.is_listed:
-                continue
-            try:
-                sample = book.channel.read()
-            except (OSError, ValueError) as error:
-                self._must_look = True
-                reason = f"{zone}: {book.channel.place}: {getattr(error, 'strerror', None) or error}"
-                absent.append(Absent(self._name, zone.name, zone.index, UNREADABLE, reason))
-                faults.append(reason)
-                notes.append(Note("unreadable", reason))
-                continue
-            has_read = True
-            note = book.take(sample, now_ns)
-            if note is None:
-                continue
-            notes.append(note)
-            if book.refused_in_row and note.level is Level.COUNTED:
-                faults.append(note.cause)
-            if book.refused_in_row >= AGREEING:
-                absent.append(Absent(self._name, zone.name, zone.index, UNREADABLE, note.cause))
-        reason = "; ".join(faults) if has_read or faults else self._found.why_none
+        if self._must_look or now_ns - self._looked_ns >= self._look_ns:
+            self._look(now_ns, tick)
+        if self._fault:
+            tick.faults.append(self._fault)
+        tick.absent += self._found.unreadable
+        tick.faults += (one.reason for one in self._found.unreadable)
+        for book in self._books.values():
+            if book.is_listed:
+                self._read(book, now_ns, tick)
+        reason = "; ".join(tick.faults) if tick.has_read or tick.faults else self._found.why_none
         rows = [book.row for book in self._books.values() if book.is_listed and book.row is not None]
-        state = SourceState(name=self._name, up=has_read and not reason, reason=reason)
-        return Readings(rows, state, notes, absent)
+        state = SourceState(name=self._name, up=tick.has_read and not reason, reason=reason)
+        is_none = not (tick.has_read or tick.faults or rows)
+        return Readings(rows, state, tick.notes, tick.absent, nothing_found=is_none)
 
     def begin_again(self) -> None:
         """End all series. Zones read later begin at 0 in a new epoch."""
@@ -166,42 +97,75 @@ class Metered:
         for book in self._books.values():
             book.channel.close()
 
-    def _look(self, now_ns: int, notes: list[Note]) -> None:
-        if not self._must_look and now_ns - self._looked_ns < self._look_ns:
+    def _read(self, book: Book, now_ns: int, tick: _Tick) -> None:
+        zone = book.channel.zone
+        try:
+            sample = book.channel.read()
+        except (OSError, ValueError) as error:
+            self._must_look = True
+            reason = f"{zone}: {book.channel.place}: {_text(error)}"
+            tick.absent.append(Absent(self._name, zone.name, zone.index, UNREADABLE, reason))
+            tick.faults.append(reason)
+            tick.notes.append(Note("unreadable", reason))
             return
+        tick.has_read = True
+        if note := book.take(sample, now_ns):
+            tick.notes.append(note)
+        if book.is_faulty:
+            tick.faults.append(book.rejection)
+        if book.refused_in_row >= AGREEING:  # which don't agree
+            tick.absent.append(Absent(self._name, zone.name, zone.index, UNREADABLE, book.rejection))
+
+    def _look(self, now_ns: int, tick: _Tick) -> None:
+        """Find out which channels there are."""
         self._must_look, self._looked_ns = False, now_ns
-        self._found = self._find()
+        try:
+            self._found, self._fault = self._find(), ""
+        except (OSError, ValueError) as error:
+            self._must_look, self._fault = True, f"{self._name}: looking for meters failed: {_text(error)}"
+            tick.notes.append(Note("unreadable", self._fault))
+            return
         found = {channel.zone: channel for channel in self._found.channels}
         for zone, book in self._books.items():
             if book.is_listed and zone not in found:
                 book.is_listed = False
                 book.channel.close()
-                notes.append(Note("zone_gone", f"{zone}: {book.channel.place} has gone", level=Level.INFO))
-        for zone, channel in found.items():
-            if zone in self._books:
-                self._books[zone].place(channel)
-            elif len(self._books) < ZONES_MAX:
-                self._books[zone] = _Book(channel, self._former)
-                if self._has_begun:
-                    notes.append(Note("zone_found", f"{zone}: {channel.place}", level=Level.INFO))
-        for text in self._found.skipped:
+                tick.notes.append(
+                    Note("zone_gone", f"{zone}: {book.channel.place} has gone", level=Level.INFO)
+                )
+        for text in [*self._found.skipped, *self._place(found, tick)]:
             if text not in self._said:
                 self._said.add(text)
-                notes.append(Note("zone_skipped", text, level=Level.INFO))
+                tick.notes.append(Note("zone_skipped", text, level=Level.INFO))
+
+    def _place(self, found: Mapping[Zone, Channel], tick: _Tick) -> list[str]:
+        """Take the channels that were found; return why some are left out."""
+        skipped = []
+        for zone, channel in found.items():
+            if zone in self._books:
+                if note := self._books[zone].place(channel):
+                    tick.notes.append(note)
+            elif self._has_room():
+                self._books[zone] = Book(channel, self._former)
+                if self._has_begun:
+                    tick.notes.append(Note("zone_found", f"{zone}: {channel.place}", level=Level.INFO))
+            else:
+                channel.close()
+                skipped.append(f"{channel.place}: expected at most {ZONES_MAX} zones, got one more")
+        return skipped
+
+    def _has_room(self) -> bool:
+        """Make room for one more zone, if one has gone; should that come back, it begins a new epoch."""
+        if len(self._books) < ZONES_MAX:
+            return True
+        gone = next((zone for zone, book in self._books.items() if not book.is_listed), None)
+        if gone is None:
+            return False
+        del self._books[gone]
+        rows = {zone: row for zone, row in self._former.rows.items() if zone != gone}
+        self._former = replace(self._former, rows=rows)
+        return True
 
 
-def _account(channel: Channel) -> Account | GaugeAccount:
-    power_uw = power_max_uw(channel.zone.name, is_measured=True)
-    if channel.kind is Kind.GAUGE:
-        return GaugeAccount(GaugeLimits(channel.bridge_ns, power_uw))
-    return Account(Limits(channel.range_uj, power_uw))
-
-
-def _resumed(channel: Channel, row: ZoneEnergy) -> Account | GaugeAccount:
-    account = _account(channel)
-    if isinstance(account, Account):
-        last = Reading(row.mono_ns, row.raw)
-        return resume(account.limits, row.energy_uj, row.gaps, last, row.raw_range)
-    account.energy_uj, account.gaps = row.energy_uj, row.gaps
-    account.integration_uj, account.last = row.integration_uj, Sample(row.mono_ns, row.raw)
-    return account
+def _text(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -8,10 +8,16 @@ from wattline.second_look import AGREEING
 from wattline.wire.frames import MIRROR, UNREADABLE, ZONES_MAX, Activity, SourceState
 
 from .mirrors import Counter, Mirrors
+from .needs import Needs
 from .rapl_zones import SOURCE, Found, find_zones, listing
 from .settings import PowerSettings
 from .source import Absent, Former, Level, Note, Readings, Source, Zone, ZoneEnergy
 from .zone_meter import Failure, ZoneMeter
+
+
+def needs(settings: PowerSettings) -> Needs:  # noqa: ARG001 the same everywhere
+    """Only root may read energy_uj since Linux 5.10."""
+    return Needs(capabilities=("CAP_DAC_READ_SEARCH",))
 
 
 def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:

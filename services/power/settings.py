@@ -8,6 +8,8 @@ from msgspec import field
 
 from wattline.settings import NamedSettings, meaning
 
+from .choice import check
+
 
 class PowerSettings(NamedSettings, kw_only=True, frozen=True):
     """The energy of every zone of this node: from its meters, else estimated from CPU time."""
@@ -15,3 +17,12 @@ class PowerSettings(NamedSettings, kw_only=True, frozen=True):
     path_sysfs: Annotated[
         Path, meaning("where the host's sysfs is mounted; meters are below class/powercap in it")
     ] = field(default=Path("/sys"), name="path.sysfs")
+    power_sources: Annotated[
+        str,
+        meaning(
+            "which meters to use, separated by commas: names alone (these, in this order), or changes to the "
+            "default: +NAME (first) and -NAME (left out); docs/meters.md lists them",
+            expected="names of sources, all plain or all with + or -, e.g. rapl-sysfs or -psys",
+            check=check,
+        ),
+    ] = field(default="", name="power.sources")

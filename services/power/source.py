@@ -85,12 +85,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """One reading of a source. A zone that could not be read has no row, or its last one again."""
+    """One reading of a source. A zone that could not be read has no row, or its last one again.
+
+    `nothing_found`: this machine simply has no such meter. Then the source isn't shown.
+    """
 
     rows: Sequence[ZoneEnergy]
     state: SourceState
     notes: Sequence[Note] = ()
     absent: Sequence[Absent] = ()
+    nothing_found: bool = False
 
 
 class Source(Protocol):

@@ -1,31 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All sources, in the order in which they are preferred, and what each needs."""
+"""The table of all sources, in the order in which they are preferred. Pure: it imports none of them."""
 
-from collections.abc import Callable
+from enum import Enum
 from typing import NamedTuple
 
-from . import estimator, rapl_sysfs
-from .settings import PowerSettings
-from .source import Former, Source
 
-Open = Callable[[PowerSettings, Former, int], Source]
+class Way(Enum):
+    """How a source is read."""
+
+    TICK = "tick"  # at each tick, by the loop itself
+    WORKER = "worker"  # in a thread of its own and once per period of its own, since a call may block
+    ROWS = "rows"  # at each tick, from the rows that other sources have just given
+    ESTIMATE = "estimate"  # while no meter has anything new
 
 
 class Entry(NamedTuple):
-    """A source, and the capabilities without which it can't read its meter as an ordinary user."""
+    """A source: its name, its module in this folder, and how it is read.
 
-    open: Open
-    capabilities: tuple[str, ...]
+    The module is imported only if the source is used. It has `SOURCE` (the name), `open_source(settings,
+    former, now_ns)`, for rights `needs(settings)`, and for a worker `period_ns(settings)`.
+    `by_default`: False for a source that is used on request only.
+    """
+
+    name: str
+    module: str
+    way: Way = Way.TICK
+    by_default: bool = True
 
 
+# Each place is the rank of its source in every power process, so add new sources where they belong.
 SOURCES = (
-    # Measures package, core, uncore, dram, psys. Only root may read energy_uj since Linux 5.10.
-    Entry(rapl_sysfs.open_source, ("CAP_DAC_READ_SEARCH",)),
-    # Estimates package, dram, platform from CPU time; needs no meter.
-    Entry(estimator.open_source, ()),
+    Entry("rapl-sysfs", "rapl_sysfs"),  # package, core, uncore, dram, psys
+    Entry("psys", "psys", Way.ROWS),  # platform, from RAPL's psys
+    Entry("trained_power_model", "estimator", Way.ESTIMATE),  # package, dram, platform from CPU time
 )
-
-
-def capabilities(_settings: PowerSettings) -> list[str]:
-    """What the service keeps: the needs of every source that it may use."""
-    return sorted({name for entry in SOURCES for name in entry.capabilities})

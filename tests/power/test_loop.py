@@ -11,9 +11,9 @@ import pytest
 
 from services.power import loop, zone_meter
 from services.power.loop import PowerStage
+from services.power.meters import SILENT_MAX
 from services.power.settings import PowerSettings
 from services.power.source import utc
-from services.power.switch import SILENT_MAX
 from wattline.wire.codec import decode, encode
 from wattline.wire.columns import U64
 from wattline.wire.frames import SourceState

@@ -39,12 +39,15 @@ NO_NETWORK = (socket.AF_UNIX,)
 NETWORK = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)  # the last one: getaddrinfo
 
 
-def rules(families: Sequence[int], pid: int) -> Rules:
-    """The rules of a service with these families of sockets and this process id."""
+def rules(families: Sequence[int], pid: int, ioctls: Sequence[int] = ()) -> Rules:
+    """The rules of a service with these families of sockets and this process id.
+
+    `ioctls`: the requests that only this service makes.
+    """
     allowed_families = (Argument(0, tuple(families)),)
     return {
         "clone": (Argument(0, has_bits=_CLONE_THREAD),),  # a thread, no process
-        "ioctl": (Argument(1, _IOCTL),),
+        "ioctl": (Argument(1, (*_IOCTL, *ioctls)),),
         "kill": (Argument(0, (pid,)), Argument(1, (0,))),  # signal 0 only asks for a process
         "prctl": (Argument(0, _PRCTL),),
         "prlimit64": (Argument(0, (0, pid)),),

@@ -23,13 +23,16 @@ class Limits(Generic[SettingsT]):
     """By default: nothing but files, memory and sockets of the AF_UNIX family.
 
     `capabilities`: by their names. `groups`: other groups that a changed user needs, asked before the change.
-    `families`: of sockets. `is_final`: False for a service that starts programs of its own at first, and then
-    gives up the rest by itself.
+    `families`: of sockets. `calls`: system calls beyond those of every service. `ioctls`: requests of
+    ioctl(2) beyond those of every service. `is_final`: False for a service that starts programs of its own at
+    first, and then gives up the rest by itself.
     """
 
     capabilities: Callable[[SettingsT], Sequence[str]] = field(default=lambda _settings: ())
     groups: Callable[[SettingsT], Sequence[int]] = field(default=lambda _settings: ())
-    families: tuple[int, ...] = NO_NETWORK
+    families: Callable[[SettingsT], Sequence[int]] = field(default=lambda _settings: NO_NETWORK)
+    calls: Callable[[SettingsT], Mapping[str, Numbers]] = field(default=lambda _settings: {})
+    ioctls: Callable[[SettingsT], Sequence[int]] = field(default=lambda _settings: ())
     is_final: bool = True
 
     def change_rights(self, new_user: str, settings: SettingsT) -> None:
@@ -60,9 +63,14 @@ def limit_writes(log: Log, allowed: Mapping[Path, int]) -> None:
         log.info("no_landlock", cause=error, lost="writing is limited by user and capabilities only")
 
 
-def filter_calls(log: Log, calls: Mapping[str, Numbers], families: Sequence[int] = NO_NETWORK) -> None:
+def filter_calls(
+    log: Log,
+    calls: Mapping[str, Numbers],
+    families: Sequence[int] = NO_NETWORK,
+    ioctls: Sequence[int] = (),
+) -> None:
     """Have the kernel deny all other system calls; where that can't be had, one warning."""
     try:
-        seccomp.allow_only(calls, families)
+        seccomp.allow_only(calls, families, ioctls)
     except seccomp.Unfiltered as error:
         log.warning("no_seccomp", cause=error, lost="system calls are limited by user and capabilities only")

@@ -37,26 +37,34 @@ class _Instruction(ctypes.Structure):
     )
 
 
-def allow_only(calls: Mapping[str, Numbers], families: Sequence[int] = NO_NETWORK) -> None:
-    """Deny (EPERM) every system call but these, and sockets of other families.
+def allow_only(
+    calls: Mapping[str, Numbers], families: Sequence[int] = NO_NETWORK, ioctls: Sequence[int] = ()
+) -> None:
+    """Deny (EPERM) every system call but these, sockets of other families, and unusual ioctls but these.
 
     Needs PR_SET_NO_NEW_PRIVS. Raises Unfiltered with the reason.
     """
     machine = os.uname().machine if sys.maxsize > _BITS_64 else f"{os.uname().machine} with 32 bits"
     try:
-        install(program(machine, calls_of(machine, calls, families, os.getpid())), machine)
+        install(program(machine, calls_of(machine, calls, families, os.getpid(), ioctls)), machine)
     except KeyError:
         raise Unfiltered(f"there is no table of system calls for {machine}") from None
     except OSError as error:
         raise Unfiltered(f"the kernel has no seccomp filters or does not allow one here ({error})") from None
 
 
-def calls_of(machine: str, calls: Mapping[str, Numbers], families: Sequence[int], pid: int) -> Calls:
+def calls_of(
+    machine: str,
+    calls: Mapping[str, Numbers],
+    families: Sequence[int],
+    pid: int,
+    ioctls: Sequence[int] = (),
+) -> Calls:
     """What a service may call on an architecture. Raises KeyError for an architecture without a table."""
     allowed = system_calls.numbers(machine, calls)
     return Calls(
         frozenset(allowed.values()),
-        {allowed[name]: alternatives for name, alternatives in rules(families, pid).items()},
+        {allowed[name]: alternatives for name, alternatives in rules(families, pid, ioctls).items()},
         frozenset(system_calls.numbers(machine, system_calls.ABSENT).values()),
         system_calls.NEWEST,
     )

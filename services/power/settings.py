@@ -15,3 +15,10 @@ class PowerSettings(CommonSettings, kw_only=True, frozen=True):
     path_sysfs: Annotated[
         Path, meaning("where the host's sysfs is mounted; meters are below class/powercap in it")
     ] = field(default=Path("/sys"), name="path.sysfs")
+    hwmon_rules: Annotated[
+        str,
+        meaning(
+            "TOML file with rules for hwmon chips, which go before the built-in ones; default: none",
+            expected="a path",
+        ),
+    ] = field(default="", name="hwmon.rules")

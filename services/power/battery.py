@@ -37,14 +37,12 @@ class Battery:
     def __init__(self, settings: PowerSettings, former: Former, now_ns: int) -> None:
         """Take the first reading, if the machine is on battery."""
         self._batteries = Batteries(settings.path_sysfs)
-        self._limits = GaugeLimits(
-            bridge_ns(settings.interval_ns), power_max_uw(ZONE.name, is_measured=True)
-        )
+        self._limits = GaugeLimits(bridge_ns(settings.interval_ns), power_max_uw(ZONE.name, is_measured=True))
         self._account = GaugeAccount(self._limits)
         self._row = former.rows.get(ZONE)
         self._epoch = 0
         self._is_resumed = self._row is not None
-        self._is_paused = False
+        self._is_paused, self._has_read = False, False
         self._zeros = 0
         if self._row is not None:
             row = self._row
@@ -112,11 +110,11 @@ class Battery:
     def _take(self, now_ns: int, notes: list[Note]) -> str:
         """Account for the power now; return what is wrong with it, if anything is."""
         sample = sampled(self._batteries.power_uw)
-        if sample.value == 0 and (self._zeros := self._zeros + 1) <= _ZEROS_MAX:
-            return ""
-        if sample.value == 0:
+        self._zeros = 0 if sample.value else self._zeros + 1
+        if self._zeros > _ZEROS_MAX:
             raise ValueError("expected more than 0 W from batteries that discharge, got 0")
-        self._zeros = 0
+        if self._zeros:
+            return ""
         if self._account.last is not None and sample.mono_ns <= self._account.last.mono_ns:
             return ""
         result = self._account.take(sample)
@@ -124,9 +122,11 @@ class Battery:
             notes.append(Note("refused", f"{ZONE}: reading rejected: {result.reason}", {"raw": sample.value}))
             return notes[-1].cause
         if isinstance(result, Gap):
-            level = Level.INFO if result.is_pause and self._is_resumed else Level.COUNTED
+            level = (
+                Level.COUNTED if self._has_read else Level.INFO
+            )  # the first one spans a stop of this service
             notes.append(Note("gap", f"{ZONE}: {result.reason}", level=level))
-        self._is_paused = False
+        self._is_paused, self._has_read = False, True
         self._epoch = self._epoch or min(now_ns, sample.mono_ns)
         self._row = ZoneEnergy(
             zone=ZONE,

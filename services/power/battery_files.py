@@ -29,7 +29,7 @@ class Batteries:
         self._discharging: list[Path] = []
 
     def look(self) -> Look:
-        """Find out what feeds the machine now. Raises OSError or ValueError if a battery doesn't tell."""
+        """Find out what feeds the machine now. Raises OSError or ValueError if a battery can't be read."""
         batteries, is_plugged = self._supplies()
         statuses = {battery: read_text(battery / "status") for battery in batteries}
         self._discharging = [battery for battery in batteries if statuses[battery] == "Discharging"]
@@ -39,7 +39,7 @@ class Batteries:
         return Look(bool(batteries), is_only, "" if batteries else why_none)
 
     def power_uw(self) -> int:
-        """The sum of what all discharging batteries give. Raises OSError or ValueError if one doesn't tell."""
+        """What all discharging batteries give together. Raises OSError or ValueError if one can't be read."""
         return sum(map(_power_uw, self._discharging))
 
     def _supplies(self) -> tuple[list[Path], bool]:

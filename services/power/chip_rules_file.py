@@ -84,16 +84,20 @@ def _check_index(path: str, where: str, table: Mapping[str, str]) -> None:
         _fail(path, f"{where}, key index: expected {{n}} in the label too, got {table.get('label', '')!r}")
 
 
+def _is_long(data: bytes) -> bool:
+    longest = max(map(len, data.splitlines()), default=0)
+    return len(data) > _FILE_BYTES_MAX or longest > _LINE_BYTES_MAX
+
+
 def _document(path: Path) -> dict[str, Any]:
     import tomllib  # noqa: PLC0415 what is hardly ever needed takes no memory in every power process
 
     try:
         with path.open("rb") as file:
             data = file.read(_FILE_BYTES_MAX + 1)
-        longest = max(map(len, data.splitlines()), default=0)
-        if len(data) > _FILE_BYTES_MAX or longest > _LINE_BYTES_MAX:
-            raise ValueError(f"expected at most {_FILE_BYTES_MAX} bytes, and {_LINE_BYTES_MAX} in a line")
-        return tomllib.loads(data.decode("utf-8"))
+        if not _is_long(data):
+            return tomllib.loads(data.decode("utf-8"))
+        got = f"expected at most {_FILE_BYTES_MAX} bytes, and {_LINE_BYTES_MAX} in a line, got more"
     except OSError as error:
         got = f"{error.strerror}; expected a TOML file that uid {os.geteuid()} may read"
     except UnicodeDecodeError as error:
@@ -102,8 +106,6 @@ def _document(path: Path) -> dict[str, Any]:
         got = "expected a TOML file of plain tables and values, got one nested too deep"
     except tomllib.TOMLDecodeError as error:
         got = f"expected a TOML file: {str(error)[:200]}"
-    except ValueError as error:
-        got = f"{error}, got more"
     raise Fatal(f"setting hwmon.rules, file {path}: {got}", Fatal.SETTINGS)
 
 

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Energy of HPE Cray nodes by the counters that the node's controller renews ten times a second (pm_counters).
+"""Energy of HPE Cray nodes: the counters (pm_counters) that the node's controller renews ten times a second.
 
-Source: HPE Cray EX System Administration Guide, "User Access to Compute Node Power Data"; "Monitoring and Managing
-Power Consumption on the Cray XC System" (S-0043).
+Source: HPE Cray System Management documentation, "User Access to Compute Node Power Data".
 """
 
 import re
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,15 +15,14 @@ from .settings import PowerSettings
 from .source import MEASURED, Former, Source, Zone
 
 SOURCE = "cray-pm"
-# The files that have a zone. Those of accelerators (accel_energy, accelN_energy) belong to the sources of GPUs.
+# The files that have a zone. Accelerators (accel_energy, accelN_energy) are left to the sources of GPUs.
 ZONES = {"cpu_energy": "package", "memory_energy": "dram", "energy": "platform"}
 _UJ_PER_J = 1_000_000
 _TRIES = 3
 # A counter that is renewed at 10 Hz and stands still for so long isn't renewed any more.
 STALE_NS = 5_000_000_000
-_VALUE = re.compile(
-    "([0-9]{1,13}) J(?: +[0-9]{1,20} us)?"
-)  # the second figure is the time, where there is one
+# The second figure, where there is one, is the time by the controller's clock.
+_VALUE = re.compile("([0-9]{1,13}) J(?: +[0-9]{1,20} us)?")
 
 
 def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:
@@ -37,14 +34,15 @@ def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:
 class Counters:
     """The files of one node, read as one set.
 
-    A set is read between two readings of `freshness`; if that has moved, the files may be of two renewals, and
-    are read again. While `freshness` stands still, there is no new reading.
+    A set is read between two readings of `freshness`. If that has moved, the files may be of two renewals,
+    and are read again. While `freshness` stands still, there is no new reading. A reading is up to one
+    renewal (0.1 s) older than its time.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._channels: dict[str, Channel] = {}
-        self._set: Mapping[str, Sample | Exception] = {}
+        self._set: dict[str, Sample | Exception] = {}
         self._unread: set[str] = set()  # of the set, by channels
         self._freshness: int | None = None
         self._renewed_ns = 0

@@ -8,9 +8,9 @@ from pathlib import Path
 _READ_BYTES = 4096  # sysfs shows at most one page
 _LONG_MAX = 2**63 - 1  # hwmon figures are a C long
 
-# Figures that stand for "no reading": all bits set, or the largest signed number, in 32 bits. In milliwatts by
-# ACPI 6.0, 10.4.3, _PMM (drivers/hwmon/acpi_power_meter.c multiplies it by 1000); in microwatts by
-# drivers/hwmon/macsmc-hwmon.c, which limits to INT_MAX.
+# Figures that stand for "no reading": all bits set, or the largest signed number, in 32 bits.
+# In milliwatts: ACPI 6.0, 10.4.3, _PMM (drivers/hwmon/acpi_power_meter.c multiplies it by 1000).
+# In microwatts: drivers/hwmon/macsmc-hwmon.c, which limits to INT_MAX.
 NO_READING_UW = frozenset({0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF * 1000, 0x7FFFFFFF * 1000})
 # Zones that draw power whenever this program runs: for them 0 W is no reading either.
 _NEVER_ZERO = frozenset({"package", "dram", "psys", "platform"})

@@ -59,8 +59,8 @@ def averaging_ns(sensor: Sensor) -> int:
 class Averages:
     """Readings of a rolling mean, each at the middle of the interval that it is the mean of.
 
-    The time of a sample is that of its reading less half the interval, and never goes back. If the interval is
-    longer than a tick, there is one sample per interval: energy can't be known at a finer time than that.
+    The time of a sample is that of its reading less half the interval, and never goes back. If the interval
+    is longer than a tick, there is one sample per interval: energy can't be known at a finer time than that.
     Source: ACPI 6.0, 10.4.3 (_PMM is a rolling average over the interval that _GAI returns).
     """
 

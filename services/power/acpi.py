@@ -7,12 +7,12 @@ from pathlib import Path
 
 from wattline.wire.frames import UNREADABLE
 
-from .channel import Channel, Found
+from .channel import Found
 from .chip_rules import ACPI_CHIP, Rule
 from .chip_rules_file import load_rules
 from .hwmon import matches
 from .hwmon_files import optional_text
-from .hwmon_read import averaging_ns, channel_of
+from .hwmon_read import Channels
 from .hwmon_tree import Chip, Figure, Sensor, chip_of, find_chips, sensors_of
 from .metered import Metered
 from .settings import PowerSettings
@@ -45,8 +45,7 @@ class Finder:
     def __init__(self, rules: Sequence[Rule], settings: PowerSettings) -> None:
         self._rules = rules
         self._sysfs = settings.path_sysfs
-        self._interval_ns = settings.interval_ns
-        self._channel: tuple[object, Channel] | None = None
+        self._channels = Channels(settings.interval_ns)
 
     def find(self) -> Found:
         """The meter's channel; the same one while the meter and its interval stay."""
@@ -58,13 +57,13 @@ class Finder:
         )
         skipped: list[str] = []
         meters = self._meters([*chips.chips, *self._without_hwmon(chips.chips)], skipped)
-        if meters:
-            meters.sort(key=lambda one: (not _measured(one.chip), one.chip.device))
-            skipped += [
-                f"{one.chip.place}: not counted, since {meters[0].chip.device} measures the whole machine"
-                for one in meters[1:]
-            ]
-            self._place(meters[0], found)
+        meters.sort(key=lambda one: (not _measured(one.chip), one.chip.device))
+        skipped += [
+            f"{one.chip.place}: not counted, since {meters[0].chip.device} measures the whole machine"
+            for one in meters[1:]
+        ]
+        zones = {Zone("platform", one.chip.device, SOURCE, MEASURED): one for one in meters[:1]}
+        self._channels.place(zones, found)
         found.skipped = skipped
         return found
 
@@ -91,20 +90,6 @@ class Finder:
             return [_bare(place) for place in places if place.name not in known]
         except OSError:
             return []
-
-    def _place(self, sensor: Sensor, found: Found) -> None:
-        zone = Zone("platform", sensor.chip.device, SOURCE, MEASURED)
-        try:
-            key = (zone, sensor.paths, averaging_ns(sensor))
-            if self._channel is None or self._channel[0] != key:
-                self._channel = (key, channel_of(zone, sensor, self._interval_ns))
-            found.channels = [self._channel[1]]
-        except (OSError, ValueError) as error:
-            reason = f"{zone}: {sensor.interval}: {getattr(error, 'strerror', None) or error}"
-            found.unreadable = [
-                *found.unreadable,
-                Absent(SOURCE, zone.name, zone.index, UNREADABLE, reason),
-            ]
 
 
 def _bare(place: Path) -> Chip:

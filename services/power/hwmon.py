@@ -8,10 +8,10 @@ from typing import NamedTuple
 from wattline.wire.frames import UNREADABLE
 
 from . import chip_rules
-from .channel import Channel, Found
+from .channel import Found
 from .chip_rules import Rule, instance_of
 from .chip_rules_file import load_rules
-from .hwmon_read import averaging_ns, channel_of, package_of_node
+from .hwmon_read import Channels, package_of_node
 from .hwmon_tree import Chip, Chips, Sensor, find_chips, sensors_of
 from .metered import Metered
 from .needs import Needs
@@ -57,9 +57,8 @@ class Finder:
         self._source = source
         self._rules = rules
         self._sysfs = settings.path_sysfs
-        self._interval_ns = settings.interval_ns
         self._wanted = chip_rules.names(rules, source)
-        self._channels: dict[object, Channel] = {}
+        self._channels = Channels(settings.interval_ns)
         self._served: dict[Zone, int] = {}  # the rule that a zone has been measured by
 
     def find(self) -> Found:
@@ -70,12 +69,8 @@ class Finder:
             Absent(self._source, "", place, UNREADABLE, reason) for place, reason in chips.unreadable
         ]
         offered = self._offered(chips, found)
-        channels: dict[object, Channel] = {}
-        for zone, candidates in offered.items():
-            if (sensor := self._choose(zone, candidates, found)) is not None:
-                self._place(zone, sensor, channels, found)
-        self._channels = channels
-        found.channels = list(channels.values())
+        chosen = {zone: self._choose(zone, candidates, found) for zone, candidates in offered.items()}
+        self._channels.place({zone: one for zone, one in chosen.items() if one is not None}, found)
         found.why_none = self._why_none(chips)
         return found
 
@@ -120,17 +115,6 @@ class Finder:
             return None
         self._served[zone] = best.rule
         return best.sensor
-
-    def _place(self, zone: Zone, sensor: Sensor, channels: dict[object, Channel], found: Found) -> None:
-        try:
-            key = (zone, sensor.paths, averaging_ns(sensor))
-            channels[key] = self._channels.get(key) or channel_of(zone, sensor, self._interval_ns)
-        except (OSError, ValueError) as error:
-            reason = f"{zone}: {sensor.interval}: {getattr(error, 'strerror', None) or error}"
-            found.unreadable = [
-                *found.unreadable,
-                Absent(self._source, zone.name, zone.index, UNREADABLE, reason),
-            ]
 
     def _why_none(self, chips: Chips) -> str:
         directory = self._sysfs / "class" / "hwmon"

@@ -2,13 +2,16 @@
 """Channels made of hwmon sensors: how each kind of figure is read, and at which time it holds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from .channel import Channel, Kind, Sample, sampled
+from wattline.wire.frames import UNREADABLE
+
+from .channel import Channel, Found, Kind, Sample, sampled
 from .hwmon_files import check_energy, check_power, optional_text, read_natural, read_text
 from .hwmon_tree import Figure, Sensor
-from .source import Zone
+from .source import Absent, Zone
 
 # The shortest pause that a straight line may bridge; how many readings it may span if they are far apart.
 BRIDGE_NS_MIN = 10_000_000_000
@@ -16,6 +19,44 @@ _BRIDGED_READINGS = 3
 _NS_PER_MS = 1_000_000
 # The longest interval of an average that is accepted. ACPI has no limit; servers show 1 to 300 s.
 INTERVAL_MS_MAX = 3_600_000
+
+
+class Channels:
+    """The channels of a source's zones; a sensor keeps its channel from one look to the next."""
+
+    def __init__(self, interval_ns: int) -> None:
+        """`interval_ns`: of the service's ticks."""
+        self._interval_ns = interval_ns
+        self._channels: dict[Zone, tuple[object, Channel]] = {}
+
+    def place(self, sensors: Mapping[Zone, Sensor], found: Found) -> None:
+        """Add a channel for each zone's sensor to what a look has found."""
+        placed: dict[Zone, tuple[object, Channel]] = {}
+        unreadable: list[Absent] = []
+        for zone, sensor in sensors.items():
+            key, channel = self._channels.get(zone, (None, None))
+            try:
+                new_key = (sensor.paths, sensor.figure, averaging_ns(sensor))
+                if channel is None or new_key != key:
+                    channel = channel_of(zone, sensor, self._interval_ns)
+                placed[zone] = (new_key, channel)
+            except (OSError, ValueError) as error:
+                # Without its interval, the time of an average is unknown.
+                if channel is not None:
+                    placed[zone] = (None, _failing(channel, str(sensor.interval), error))
+                    continue
+                reason = f"{zone}: {sensor.interval}: {getattr(error, 'strerror', None) or error}"
+                unreadable.append(Absent(zone.source, zone.name, zone.index, UNREADABLE, reason))
+        self._channels = placed
+        found.channels = [channel for _key, channel in placed.values()]
+        found.unreadable = [*found.unreadable, *unreadable]
+
+
+def _failing(channel: Channel, place: str, error: Exception) -> Channel:
+    def read() -> Sample:
+        raise error
+
+    return replace(channel, place=place, read=read)
 
 
 def channel_of(zone: Zone, sensor: Sensor, interval_ns: int) -> Channel:

@@ -45,7 +45,7 @@ def jetson(tree, number=1, device=JETSON):
 
 
 def test_two_sockets_equal_their_counters_to_the_microjoule(tree, rig):
-    """AMD: each socket's zone is its counter's difference, over uneven ticks; cores are within and have none."""
+    """AMD: a socket's zone is its counter's difference, over uneven ticks; cores are within it."""
     chip = amd(tree)
     tree.topology({0: ("0-7", 0), 1: ("8-15", 1)})
     laws = {0: watts(137), 1: watts(91)}
@@ -61,7 +61,7 @@ def test_two_sockets_equal_their_counters_to_the_microjoule(tree, rig):
 
 
 def test_a_socket_of_several_numa_nodes_counts_once(tree, rig):
-    """The driver shows a socket's counter for each of its NUMA nodes; counting all would multiply its energy."""
+    """The driver shows a socket's counter for each of its NUMA nodes; counting all would multiply energy."""
     amd(tree, sockets=4)
     tree.topology({0: ("0-3", 0), 1: ("4-7", 0), 2: ("8-11", 1), 3: ("12-15", 1)})
     rig.open().tick()
@@ -81,14 +81,16 @@ def test_a_socket_is_not_guessed(tree, rig):
 
 
 def test_jetson_multiplies_volts_and_amperes(tree, rig):
-    """ina3221 has no power: mV × mA = µW. VDD_IN is the platform, VDD_CPU_GPU_CV the package, VDD_SOC neither."""
+    """mV × mA = µW. VDD_IN is the platform, VDD_CPU_GPU_CV the package, VDD_SOC neither."""
     chip = jetson(tree)
     rig.law(chip / "curr1_input", ramp(1000, 40))
     rig.open().ticks(UNEVEN)
     assert rig.zones() == ["package 0", "platform 0"]
     seconds = rig.elapsed_ns / S
     # mA are whole numbers: each reading may be 1 mA too low.
-    assert rig.row("platform", "0").energy_uj == pytest.approx(ramp_uj(5 * W, W // 5, 0, seconds), abs=5000 * 8)
+    assert rig.row("platform", "0").energy_uj == pytest.approx(
+        ramp_uj(5 * W, W // 5, 0, seconds), abs=5000 * 8
+    )
     assert rig.row("package", "0").energy_uj == 10 * W * rig.elapsed_ns // S
     assert rig.row("package", "0").integration_uj == 0
 
@@ -141,7 +143,7 @@ def test_a_gauge_is_within_its_published_error(tmp_path_factory, steps):
 
 
 def test_time_is_real_time(tree, rig):
-    """Kepler takes each interval as 3 s, and power in whole mW: here seconds are the clock's, and µW count."""
+    """Kepler takes each interval as 3 s, and whole mW: here seconds are the clock's, and µW count."""
     tree_power(tree, 999)
     rig.open().ticks((0.5, 7.0, 2.5))
     assert rig.row("package", "0").energy_uj == 999 * 10
@@ -158,7 +160,7 @@ def tree_power(tree, power_uw, number=0):
 
 
 def test_power_of_an_interval_is_no_counter(tree, rig):
-    """Kepler books a gauge's energy per interval as a counter, and so only its changes: constant power is 0."""
+    """Kepler books energy per interval as a counter, so that constant power is 0. Here it adds up."""
     tree_power(tree, 10 * W)
     rig.open()
     assert [rig.tick(2).rows[0].energy_uj for _ in range(3)] == [20 * W, 40 * W, 60 * W]
@@ -194,7 +196,7 @@ def test_of_two_equal_sensors_neither_is_taken(tree, rig, tmp_path):
 
 
 def test_a_driver_that_comes_back_with_another_number(tree, rig):
-    """hwmon2 goes and comes back as hwmon5: the same zone goes on in its epoch; what it began anew is a gap."""
+    """hwmon2 goes and comes back as hwmon5: the zone goes on in its epoch; a counter begun anew is a gap."""
     law = watts(100, 9_000_000_000)
     chip = amd(tree, 2, sockets=1)
     rig.law(chip / "energy2_input", law)
@@ -231,7 +233,9 @@ def test_another_chip_with_the_old_number_is_never_read(tree, rig):
 
 def test_a_zone_stays_with_its_rule(tree, rig):
     """A sensor of another rule measures something else: it never continues a zone's total."""
-    first = tree.chip("ina3221", "i2c-1/1-0040", 0, {"in1_label": "VDD_CPU_CV", "in1_input": 5, "curr1_input": 2})
+    first = tree.chip(
+        "ina3221", "i2c-1/1-0040", 0, {"in1_label": "VDD_CPU_CV", "in1_input": 5, "curr1_input": 2}
+    )
     second = {"in1_label": "VDD_CPU", "in1_input": 5, "curr1_input": 9000}
     tree.chip("ina3221", "i2c-1/1-0041", 1, second)
     rig.open().tick()
@@ -245,7 +249,7 @@ def test_a_zone_stays_with_its_rule(tree, rig):
 
 @pytest.mark.parametrize("number", ERRORS.values(), ids=ERRORS)
 def test_a_file_that_can_not_be_read(tree, rig, number):
-    """The zone is absent with the reason and keeps its last row; when the file comes back, nothing is lost."""
+    """The zone is absent with the reason and keeps its row; when the file comes back, nothing is lost."""
     chip = amd(tree, sockets=1)
     law = watts(50)
     rig.law(chip / "energy2_input", law)
@@ -283,7 +287,7 @@ def test_a_text_that_is_no_counter(tree, rig, text):
     "power_uw", [0, 0xFFFFFFFF, 0xFFFFFFFF * 1000, 0x7FFFFFFF, 0x7FFFFFFF * 1000, 2**64 - 1000, 6000 * W]
 )
 def test_a_power_that_is_none(tree, rig, power_uw):
-    """0, numbers that stand for "no reading" and absurd ones are rejected with the reason, never integrated."""
+    """0, numbers that stand for "no reading" and absurd ones are rejected with the reason."""
     chip = tree_power(tree, 10 * W)
     rig.open().tick()
     (chip / "curr1_input").write_text(f"{power_uw}\n", encoding="ascii")

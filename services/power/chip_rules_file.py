@@ -62,9 +62,7 @@ def _rule(path: str, number: int, table: Mapping[str, Any]) -> Rule:
 
 def _check_zone(path: str, where: str, zone: str) -> None:
     if zone == "gpu":
-        _fail(
-            path, f"{where}, key zone: expected a zone that isn't a GPU's, since sources of GPUs have those"
-        )
+        _fail(path, f"{where}, key zone: expected a zone other than gpu, which sources of GPUs have, got it")
     if zone not in ZONES:
         expected = ", ".join(ZONES)
         _fail(path, f"{where}, key zone: expected one of {expected}, got {zone!r}{nearest(zone, ZONES)}")

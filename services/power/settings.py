@@ -18,7 +18,7 @@ class PowerSettings(CommonSettings, kw_only=True, frozen=True):
     hwmon_rules: Annotated[
         str,
         meaning(
-            "TOML file with rules for hwmon chips, which go before the built-in ones; default: none",
+            "rules for hwmon chips in a TOML file, which go before the built-in ones; default: none",
             expected="a path",
         ),
     ] = field(default="", name="hwmon.rules")

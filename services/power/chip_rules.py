@@ -57,20 +57,18 @@ BUILT_IN: tuple[Rule, ...] = (
     Rule("xgene_hwmon", "package", label="CPU power", index="{instance}", source=AMPERE),
     # NVIDIA Grace: the labels are the OEM information in the firmware's _PMC. "Grace" is the whole socket
     # (cores, SoC, memory, losses). "CPU" is the rail of the cores, and counts where there is no "Grace".
-    # "Module" holds the GPU as well. Grace Performance Tuning Guide, "Power Telemetry".
+    # "SysIO" is within "Grace", and "Module" holds the GPU as well: they have no zone, and acpi.py skips them.
+    # Grace Performance Tuning Guide, "Power Telemetry".
     Rule(ACPI_CHIP, "package", label="Grace Power Socket {n}", source=GRACE),
     Rule(ACPI_CHIP, "package", label="CPU Power Socket {n}", source=GRACE),
-    Rule(ACPI_CHIP, NONE, label="SysIO Power Socket {n}", source=GRACE),
-    Rule(ACPI_CHIP, NONE, label="Module Power Socket {n}", source=GRACE),
     # NVIDIA Jetson: labels of the device trees (arch/arm64/boot/dts/nvidia/tegra234-p3767.dtsi, Linux 6.6)
-    # and of the Jetson Linux Developer Guide. VDD_CPU_GPU_CV has the GPU in it and can't be split.
+    # and of the Jetson Linux Developer Guide. VDD_CPU_GPU_CV has the GPU in it and can't be split. VDD_GPU
+    # and VDD_SYS_GPU are left to the sources of GPUs.
     Rule("ina3221", "platform", label="VDD_IN"),
     Rule("ina3221", "package", label="VDD_CPU_GPU_CV"),
     Rule("ina3221", "package", label="VDD_CPU_CV"),
     Rule("ina3221", "package", label="VDD_SYS_CPU"),
     Rule("ina3221", "package", label="VDD_CPU"),
-    Rule("ina3221", NONE, label="VDD_GPU"),  # a GPU's zone belongs to the sources of GPUs
-    Rule("ina3221", NONE, label="VDD_SYS_GPU"),
     # AMD: a socket's counter is shown once for each of its NUMA nodes, as EsocketN of node N:
     # drivers/hwmon/amd_energy.c, Linux 5.10. EcoreNNN are within it.
     Rule("amd_energy", "package", label="Esocket{n}", index="{package}"),

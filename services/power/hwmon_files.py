@@ -36,7 +36,7 @@ def read_number(path: Path, unit: str) -> int:
     """A file's whole number, which may be negative. `unit`: for the message."""
     text = read_text(path)
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(2**64))):
+    if not (digits.isdigit() and len(digits) <= len(str(2**64))):
         raise ValueError(f"expected a whole number of {unit}, got {text!r:.80}")
     return int(text)
 

@@ -154,7 +154,9 @@ def test_a_file_that_can_not_be_read(tree, rig, file, number):
     place = meter(tree)
     rig.open().tick()
     rig.fail(place / file, number)
+    before = list(rig.last.rows)
     readings = rig.ticks((11, 1))
+    assert list(readings.rows) == before
     assert readings.absent[0].zone == "platform"
     assert file in readings.absent[0].reason
     assert not readings.state.up

@@ -57,7 +57,7 @@ BUILT_IN: tuple[Rule, ...] = (
     Rule("xgene_hwmon", "package", label="CPU power", index="{instance}", source=AMPERE),
     # NVIDIA Grace: the labels are the OEM information in the firmware's _PMC. "Grace" is the whole socket
     # (cores, SoC, memory, losses). "CPU" is the rail of the cores, and counts where there is no "Grace".
-    # "SysIO" is within "Grace", and "Module" holds the GPU as well: they have no zone, and acpi.py skips them.
+    # "SysIO" is within "Grace", "Module" holds the GPU as well: they have no zone, and acpi.py skips them.
     # Grace Performance Tuning Guide, "Power Telemetry".
     Rule(ACPI_CHIP, "package", label="Grace Power Socket {n}", source=GRACE),
     Rule(ACPI_CHIP, "package", label="CPU Power Socket {n}", source=GRACE),

@@ -244,6 +244,46 @@ def test_a_restart(supplies, rig):
     assert [note.level.name for note in rig.notes if note.event == "gap"] == ["INFO"]
 
 
+def test_a_restart_keeps_the_known_error(supplies, rig):
+    """How far off the energy may be goes on with it."""
+    rig.law(supplies.battery() / "power_now", ramp(10 * W, W))
+    rig.open().ticks((1, 1))
+    before_uj = row(rig).integration_uj
+    assert before_uj == W
+    rig.restart().tick()
+    assert row(rig).integration_uj == before_uj + W // 2
+
+
+def test_one_battery_charges_the_other(supplies, rig):
+    """What a battery gives is then not what the machine draws, plug or not: no reading, no fault."""
+    supplies.battery("BAT0")
+    supplies.battery("BAT1", status="Charging")
+    assert rig.open().tick().rows == []
+    assert rig.last.state.up
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(20, 4000)), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_only_spells_on_battery_count(tmp_path_factory, ticks):
+    """However often the plug goes in and out: energy is that between two readings in a row on battery."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        sysfs = tmp_path_factory.mktemp("sys")
+        supplies = Supplies(sysfs)
+        supplies.battery()
+        supplies.add("AC", "Mains", online=0)
+        rig = Rig(monkeypatch, sysfs, battery).open()
+        was_on, expected_uj, spells = True, 0, 0
+        for is_on, milliseconds in ticks:
+            supplies.set("AC", online=int(not is_on))
+            rig.tick(milliseconds / 1000)
+            expected_uj += 10 * 1000 * milliseconds * (is_on and was_on)
+            spells += is_on and not was_on
+            was_on = is_on
+        rows = rig.last.rows
+        assert sum(one.energy_uj for one in rows) == expected_uj
+        assert all(one.gaps == spells for one in rows)
+
+
 def test_a_long_pause_while_it_runs_is_counted_as_an_error(supplies, rig):
     """A gap that no restart explains is a warning."""
     supplies.battery()

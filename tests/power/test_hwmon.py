@@ -195,6 +195,49 @@ def test_of_two_equal_sensors_neither_is_taken(tree, rig, tmp_path):
     assert rig.zones() == ["package 0", "platform 0"]
 
 
+def test_energy_of_one_device_and_power_of_another(tree, rig, tmp_path):
+    """They may be two meters of two things: neither is taken by its better file."""
+    tree.chip("ltc2947", "i2c-3/3-005c", 0, {"energy1_input": 5 * W})
+    tree.chip("ltc2947", "i2c-3/3-005d", 1, {"power1_input": 5 * W})
+    (tmp_path / "rules.toml").write_text('[[rule]]\nchip="ltc2947"\nzone="platform"\n', encoding="ascii")
+    rig.settings = type(rig.settings)(path_sysfs=tree.sysfs, hwmon_rules=str(tmp_path / "rules.toml"))
+    rig.open().tick()
+    assert rig.zones() == []
+    assert any("expected one sensor, got" in note.cause for note in rig.notes)
+
+
+FAULTS = st.sampled_from([None, None, "fail", "", "garbage", "0", "-1", str(2**64)])
+
+
+@given(st.lists(st.tuples(st.integers(20, 9000), FAULTS, st.booleans()), min_size=1, max_size=25))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_fault_costs_a_counter_any_energy(tmp_path_factory, ticks):
+    """Whatever fails in between, and whenever power is started again: the next true reading has it all."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        tree = HwmonTree(tmp_path_factory.mktemp("sys"))
+        rig = Rig(monkeypatch, tree.sysfs, hwmon)
+        path = amd(tree, sockets=1) / "energy2_input"
+        law = watts(123)
+        rig.law(path, law)
+        rig.open().tick()
+        reached_ns = rig.elapsed_ns
+        for milliseconds, fault, is_restart in ticks:
+            rig.fail(path, ERRORS["EIO"] if fault == "fail" else None)
+            rig.laws[path] = law if fault in {None, "fail"} else lambda _ns, text=fault: text
+            if is_restart:
+                rig.restart()
+            rig.tick(milliseconds / 1000)
+            reached_ns = rig.elapsed_ns if fault is None else reached_ns
+            row = rig.row("package", "0")
+            assert row.energy_uj <= law(rig.elapsed_ns) - law(0)
+            assert row.energy_uj >= law(reached_ns) - law(0)
+            assert row.gaps == 0
+        rig.fail(path, None)
+        rig.laws[path] = law
+        rig.tick()
+        assert rig.row("package", "0").energy_uj == law(rig.elapsed_ns) - law(0)
+
+
 def test_a_driver_that_comes_back_with_another_number(tree, rig):
     """hwmon2 goes and comes back as hwmon5: the zone goes on in its epoch; a counter begun anew is a gap."""
     law = watts(100, 9_000_000_000)

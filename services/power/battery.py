@@ -60,7 +60,7 @@ class Battery:
 
     @property
     def resumed(self) -> bool:
-        """True if it goes on from the former run's row."""
+        """True if it goes on from the previous run's row."""
         return self._is_resumed
 
     def on_activity(self, activity: Activity) -> None:

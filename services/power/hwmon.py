@@ -38,7 +38,10 @@ def open_rules(source: str, settings: PowerSettings, former: Former, now_ns: int
 
 
 class Candidate(NamedTuple):
-    """A sensor that a rule gives to a zone; the lowest counts."""
+    """A sensor that a rule gives to a zone; of several the lowest counts.
+
+    `rule`: its place in the table. `figure`: as of hwmon_tree.Figure.
+    """
 
     rule: int
     figure: int
@@ -134,7 +137,7 @@ def matches(rules: Sequence[Rule], chip: Chip) -> Iterator[tuple[int, Rule, Sens
 
 
 def index_of(rule: Rule, device: str, label_number: str, sysfs: Path) -> str:
-    """The index of a zone by its rule's template. Raises ValueError if the tree doesn't tell it."""
+    """The index of a zone by its rule's template. Raises ValueError if the tree lacks it."""
     index = rule.index_template
     if "{package}" in index:
         index = index.replace("{package}", package_of_node(sysfs, int(label_number)))

@@ -13,7 +13,7 @@ from .hwmon_files import check_energy, check_power, optional_text, read_natural,
 from .hwmon_tree import Figure, Sensor
 from .source import Absent, Zone
 
-# The shortest pause that a straight line may bridge; how many readings it may span if they are far apart.
+# The shortest pause that a straight line may bridge; the number of readings it may span.
 BRIDGE_NS_MIN = 10_000_000_000
 _BRIDGED_READINGS = 3
 _NS_PER_MS = 1_000_000
@@ -118,7 +118,7 @@ class Averages:
         sample = self._take()
         if self._last is not None and sample.mono_ns - self._read_ns < self._pause_ns:
             return self._last
-        mono_ns = max(0, sample.mono_ns - self._average_ns // 2)
+        mono_ns = max(1, sample.mono_ns - self._average_ns // 2)  # 0 would be no time
         if self._last is not None:
             mono_ns = max(mono_ns, self._last.mono_ns)
         self._read_ns = sample.mono_ns

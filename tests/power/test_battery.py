@@ -209,7 +209,7 @@ def test_a_figure_that_is_no_power(supplies, rig, text):
 
 @pytest.mark.parametrize("number", ERRORS.values(), ids=ERRORS)
 def test_a_status_that_can_not_be_read(supplies, rig, number):
-    """Without it, nobody knows what feeds the machine: absent with the reason."""
+    """Without it, what feeds the machine is unknown: absent with the reason."""
     place = supplies.battery()
     rig.open().tick()
     rig.fail(place / "status", number)

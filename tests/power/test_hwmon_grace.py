@@ -122,6 +122,12 @@ def test_times_never_go_back(tree, rig):
     assert rig.row("package", "0").gaps <= 1
 
 
+def test_a_mean_from_before_the_boot():
+    """Just after a boot the middle of a long interval would lie before it: times begin above 0."""
+    mean = Averages(lambda: Sample(20 * S, 5), 300 * S, S)
+    assert mean.read().mono_ns == 1
+
+
 def test_a_long_mean_has_one_reading_per_interval():
     """A mean over 30 s, read each second, is one sample each 30 s; ticks may be early or late by half."""
     now = iter(range(0, 100 * S, S))

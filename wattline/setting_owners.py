@@ -12,6 +12,7 @@ from .pipeline import SERVICES
 OWNERS: dict[str, tuple[str, ...]] = {
     "container-patterns": ("metadata",),
     "docker-socket": ("metadata",),
+    "hwmon.rules": ("power",),
     "idle-policy": ("calculator",),
     "idle-power": ("calculator",),
     "metadata-grace-s": ("calculator",),

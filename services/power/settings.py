@@ -26,3 +26,10 @@ class PowerSettings(NamedSettings, kw_only=True, frozen=True):
             check=check,
         ),
     ] = field(default="", name="power.sources")
+    hwmon_rules: Annotated[
+        str,
+        meaning(
+            "rules for hwmon chips in a TOML file, which go before the built-in ones; default: none",
+            expected="a path",
+        ),
+    ] = field(default="", name="hwmon.rules")

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NVIDIA Grace: the package zone of each socket, by its ACPI power meter's OEM information."""
+
+from . import chip_rules
+from .hwmon import open_rules
+from .settings import PowerSettings
+from .source import Former, Source
+
+SOURCE = chip_rules.GRACE
+
+
+def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:
+    """The package of each Grace socket. Its files are readable by anybody."""
+    return open_rules(SOURCE, settings, former, now_ns)

@@ -67,7 +67,7 @@ class PackageRegisters:
             code = error.errno or errno.EIO
             raise OSError(code, f"{path}: register {register:#x}: {os.strerror(code)}{_cure(code)}") from None
         if len(data) != _BYTES:
-            raise OSError(errno.EIO, f"{path}: register {register:#x}: expected 8 bytes, got {len(data)}")
+            raise OSError(errno.EIO, f"{path}: register {register:#x}: got {len(data)} of 8 bytes")
         return int.from_bytes(data, "little")
 
     def _path(self, cpu: int) -> Path:
@@ -80,8 +80,8 @@ def _cure(code: int) -> str:
             return " (the module is missing: `modprobe msr`; in a container, show it the host's /dev/cpu)"
         case errno.EPERM:
             return (
-                " (opening takes CAP_SYS_RAWIO; some distributions' kernels deny it under lockdown, with Secure "
-                "Boot on: use rapl-sysfs or rapl-perf there)"
+                " (opening takes CAP_SYS_RAWIO; some distributions also deny it under lockdown, as with "
+                "Secure Boot: use rapl-sysfs or rapl-perf there)"
             )
         case errno.EACCES:
             return " (the file is root's: power needs CAP_DAC_READ_SEARCH, and its container the device)"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Energy from the RAPL registers themselves, through /dev/cpu/N/msr. Only if `power.sources` names it.
 
-A counter has 32 bits of energy units. For every unit its range is a whole number of µJ. The figure in µJ wraps at
-exactly that, so no wrap or restart costs a rounding error (rapl_msr_registers.py).
+A counter has 32 bits of energy units. For every unit its range is a whole number of µJ, at which
+the figure in µJ wraps. So no wrap or restart costs a rounding error (rapl_msr_registers.py).
 """
 
 import errno

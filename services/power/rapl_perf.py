@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Energy from the RAPL counters that the kernel shows as perf events (the PMU `power`).
 
-Used where sysfs can't be read, or if `power.sources` names it. A count begins at 0 when its event is opened. A
-row therefore holds the reading of the same counter in sysfs, if there is one. The next run calculates from it
-what was used in between. Otherwise a restart is a gap.
+Used where sysfs can't be read, or if `power.sources` names it. A count begins at 0 when its event is opened.
+A row therefore holds the reading of the same counter in sysfs, if there is one. From it the next run
+calculates what was used in between. Otherwise a restart is a gap.
 """
 
 from collections.abc import Sequence

@@ -87,7 +87,7 @@ def test_a_count_goes_on_from_where_it_was_opened(tmp_path, opened):
 
 
 def test_real_events_over_a_change_of_cpu_and_a_restart(tmp_path, opened):
-    """The mask names another CPU: nothing is lost. A restart: a gap, and the law holds on both sides of it."""
+    """Another CPU in the mask: nothing is lost. A restart: a gap, with the law on both sides of it."""
     tree = PmuTree(tmp_path)
     tree.cpus({0: (0, 0), 1: (0, 0)})
     tree.event("energy-pkg")

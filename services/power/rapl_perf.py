@@ -27,8 +27,9 @@ __all__ = ["SOURCE", "RaplPerf", "needs", "open_source"]
 
 # So many looks in a row must find sysfs readable before its zones are left to rapl-sysfs.
 _LOOKS_TO_LEAVE = 2
-# The figure of a former row in a new run. A new figure below it is a gap, one above it adds to the energy.
-_FORMER_UJ = 1
+# The figure of a former row in a new run, and of a new event without one. A lower figure later is a gap, a
+# higher one adds to the energy.
+_BEGIN_UJ = 1
 
 
 def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:
@@ -72,7 +73,7 @@ class RaplPerf:
         self._unbridged: set[Zone] = set()  # and not said so yet
         self._published = dict(self._to_bridge)
         self._begun_ns = now_ns
-        rows = {zone: replace(row, raw=_FORMER_UJ, raw_range=0) for zone, row in self._to_bridge.items()}
+        rows = {zone: replace(row, raw=_BEGIN_UJ, raw_range=0) for zone, row in self._to_bridge.items()}
         self._meter = Metered(SOURCE, self._find, replace(former, rows=rows), now_ns)
 
     @property
@@ -139,12 +140,12 @@ class RaplPerf:
         """The figure that an event begins with: what was used since the former run, if that is known."""
         row = self._to_bridge.pop(zone, None)
         if row is None:
-            return 0
+            return _BEGIN_UJ
         since_uj = self._sysfs.since(row)
         if since_uj is None:
             self._unbridged.add(zone)
             return 0
-        return _FORMER_UJ + since_uj
+        return _BEGIN_UJ + since_uj
 
     def _with_raw(self, row: ZoneEnergy) -> ZoneEnergy:
         # Read after perf's count: energy of the time between the two may be lost, but is never counted twice.

@@ -10,6 +10,7 @@ import subprocess
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -281,6 +282,7 @@ def test_a_driver_that_goes_is_opened_again(driven):
     driver.error = errno.ENODEV
     with pytest.raises(OSError, match="modprobe ipmi_si"):
         device.ask(0x2C, 0x02, REQUEST)
+    assert not [link for link in Path("/proc/self/fd").iterdir() if str(link.resolve()).endswith("/ipmi0")]
     driver.error = 0
     assert parse(device.ask(0x2C, 0x02, REQUEST)).current_w == 5
     device.close()

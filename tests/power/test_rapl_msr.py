@@ -199,8 +199,10 @@ def test_a_processor_without_known_registers(processor):
 
 def test_a_register_that_is_missing_or_zero_is_no_zone(tmp_path, monkeypatch):
     """EIO means that there is no such register; 0, that nothing has ever been counted: absence, not 0 J."""
-    PmuTree(tmp_path).cpus({0: (0, 0)}, INTEL, SKYLAKE)
-    _fake, source = start(monkeypatch, tmp_path, {0: {INTEL_UNIT: unit_register(14), PKG: 1 << 14, DRAM: 0}})
+    PmuTree(tmp_path).cpus({0: (0, 0), 1: (0, 0)}, INTEL, SKYLAKE)
+    content = {INTEL_UNIT: unit_register(14), PKG: 1 << 14, DRAM: 0}
+    fake, source = start(monkeypatch, tmp_path, {0: content, 1: content})
+    assert [read for read in fake.reads if read[1] == UNCORE] == [(0, UNCORE)]  # no other CPU is asked
     readings = source.read(S)
     assert set(rows_of(readings)) == {("package", "0")}
     assert readings.state.up

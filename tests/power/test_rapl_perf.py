@@ -23,6 +23,7 @@ from services.power.rapl_perf import RaplPerf
 from services.power.rapl_perf_pmu import scale
 from services.power.settings import PowerSettings
 from services.power.source import Former, Level, Source
+from wattline.confine import capabilities, seccomp, system_calls, user
 
 from .perf_machine import SCALE, FakePmu, NamedSettings, PmuTree, Ticks
 from .world import RANGE_UJ, RaplTree, S
@@ -136,24 +137,39 @@ def _is_perf(link: Path) -> bool:
 def test_a_user_without_the_right_learns_the_cure():
     """The kernel's own refusal names CAP_PERFMON and perf_event_paranoid, unless it lets everybody count."""
     paranoid = int(Path("/proc/sys/kernel/perf_event_paranoid").read_text(encoding="ascii"))
+    code, text = as_nobody([], system_calls.SERVICE | dict(perf_event.CALLS))
+    assert code == (errno.EACCES if paranoid > 0 else 0)
+    assert not code or ("CAP_PERFMON" in text and "perf_event_paranoid" in text and "CPU 0" in text)
+
+
+def as_nobody(capabilities_kept: list[str], calls: dict[str, tuple[int, int | None]]) -> tuple[int, str]:
+    """Count in a child that is confined as a service is: (errno, 0 if it works; the error's text)."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
         try:
-            perf_event.CpuEvent(1, 0, 0)
+            user.become(f"{_NOBODY}:{_NOBODY}")
+            capabilities.keep_only(capabilities_kept)
+            seccomp.allow_only(calls)
+            perf_event.CpuEvent(1, 0, 0).read()
             answer = [0, ""]
         except OSError as error:
-            answer = [error.errno, error.strerror]
+            answer = [error.errno, str(error.strerror)]
         os.write(writer, json.dumps(answer).encode())
         os._exit(0)
     os.waitpid(child, 0)
     code, text = json.loads(os.read(reader, 4096))
     os.close(reader)
     os.close(writer)
-    assert code == (errno.EACCES if paranoid > 0 else 0)
-    assert not code or ("CAP_PERFMON" in text and "perf_event_paranoid" in text and "CPU 0" in text)
+    return code, text
+
+
+def test_what_it_needs_is_enough():
+    """Another user with CAP_PERFMON alone counts, under the filter of system calls that `needs` opens."""
+    calls = system_calls.SERVICE | dict(perf_event.CALLS)
+    assert as_nobody([perf_event.CAPABILITY], calls) == (0, "")
+    code, text = as_nobody([perf_event.CAPABILITY], system_calls.SERVICE)
+    assert (code, "seccomp" in text) == (errno.EPERM, True)
 
 
 def test_a_cpu_that_is_not_there_is_refused_with_the_reason():
@@ -235,6 +251,19 @@ def test_an_event_that_the_kernel_ended_is_opened_again(tree, clock):
     clock.advance(4)
     (row,) = source.read(clock.now_ns).rows
     assert (row.energy_uj, row.gaps) == (5_000_000, 1)
+
+
+def test_an_event_that_ends_at_once_leaves_a_gap(tree, clock):
+    """A break before anything was counted is stated as well."""
+    pmu = FakePmu(clock)
+    source = start(tree, pmu)
+    pmu.opened[0].is_ended = True
+    clock.advance(5)
+    source.read(clock.now_ns)
+    source.read(clock.now_ns)
+    clock.advance(1)
+    (row,) = source.read(clock.now_ns).rows
+    assert (row.energy_uj, row.gaps) == (1_000_000, 1)
 
 
 def test_a_count_of_part_of_the_time_is_said_and_never_scaled(tree, clock):
@@ -383,7 +412,9 @@ def test_what_sysfs_can_not_tell_is_a_gap(tree, clock, monkeypatch, broken):
     if broken == "no counter now":
         beside.forbid()
     if broken == "other range":
-        before = replace(before, rows={z: replace(row, raw_range=99) for z, row in before.rows.items()})
+        before = replace(
+            before, rows={z: replace(row, raw_range=2 * RANGE_UJ) for z, row in before.rows.items()}
+        )
     source = start(tree, pmu, before, named(tree))
     clock.advance(2)
     (row,) = source.read(clock.now_ns).rows
@@ -496,6 +527,14 @@ def test_every_event_is_the_zone_that_it_is_called_in_sysfs(tmp_path, clock):
     zones = {("package", "0"), ("dram", "0"), ("core", "0"), ("uncore", "0"), ("psys", "psys")}
     zones |= {("package", "1"), ("dram", "1"), ("core", "1"), ("uncore", "1"), ("psys", "psys-1")}
     assert set(rows_of(source.read(clock.now_ns))) == zones
+
+
+def test_the_energy_of_a_single_core_is_no_zone(tree, clock):
+    """AMD's energy-core is one core's: `core` would be far too low."""
+    tree.event("energy-core", "event=0x01")
+    source = start(tree, FakePmu(clock))
+    clock.advance(1)
+    assert set(rows_of(source.read(clock.now_ns))) == {("package", "0")}
 
 
 # The PMU's description.

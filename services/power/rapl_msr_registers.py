@@ -28,29 +28,11 @@ _DRAM_UNKNOWN = frozenset({0x56})
 _PSYS_FIXED = frozenset({0x8F, 0xCF})
 # The unit is 2ⁿ µJ instead of 2⁻ⁿ J: Silvermont (two), Airmont (two).
 _ATOMS = frozenset({0x37, 0x4A, 0x4C, 0x5A})
-# Other models whose dram and psys are known to go by the unit register.
+# Other models that the kernel's drivers know. All of their counters go by the unit register.
 _PLAIN = frozenset(
     {0x2A, 0x2D, 0x3A, 0x3E, 0x3C, 0x45, 0x46, 0x3D, 0x47, 0x4E, 0x5E, 0x8E, 0x9E, 0x66, 0x5C, 0x5F, 0x7A}
-    | {
-        0x7D,
-        0x7E,
-        0xA5,
-        0xA6,
-        0xA7,
-        0x8C,
-        0x8D,
-        0x97,
-        0x9A,
-        0xBE,
-        0xB7,
-        0xBA,
-        0xBF,
-        0xAC,
-        0xAA,
-        0xC5,
-        0xC6,
-        0xBD,
-    }
+    | {0x7D, 0x7E, 0x9D, 0xA5, 0xA6, 0xA7, 0x8C, 0x8D, 0x8A, 0x86, 0x96, 0x9C, 0x97, 0x9A, 0xBE, 0xB7, 0xBA}
+    | {0xBF, 0xAC, 0xAA, 0xC5, 0xC6, 0xBD}
 )
 
 
@@ -93,7 +75,7 @@ def registers(processor: Processor | None) -> Registers | None:
     return None
 
 
-def _intel(processor: Processor) -> Registers:
+def _intel(processor: Processor) -> Registers | None:
     model = processor.model
     if model in _DRAM_FIXED | _PSYS_FIXED | _PLAIN:
         return Registers(INTEL_UNIT, _INTEL)
@@ -103,7 +85,7 @@ def _intel(processor: Processor) -> Registers:
         )
     if model in _ATOMS:
         return _without("dram", "psys", why=f"{processor} has no dram or psys counter")
-    return _without("dram", "psys", why=f"{processor}: the units of its dram and psys counters aren't known")
+    return None
 
 
 def _without(*zones: str, why: str) -> Registers:

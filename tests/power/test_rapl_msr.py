@@ -173,7 +173,6 @@ def test_units_of_intel(model, zone, uj_per_1024_counts):
         (Processor(INTEL, 6, SKYLAKE_SERVER), {"package", "dram", "core", "uncore", "psys"}),
         (Processor(INTEL, 6, BROADWELL_D), {"package", "core", "uncore", "psys"}),
         (Processor(INTEL, 6, SILVERMONT), {"package", "core", "uncore"}),
-        (Processor(INTEL, 6, FUTURE), {"package", "core", "uncore"}),
         (Processor(AMD, 0x19, 1), {"package"}),
         (Processor(HYGON, 0x18, 1), {"package"}),
     ],
@@ -187,7 +186,14 @@ def test_registers_of_a_processor(processor, zones):
 
 
 @pytest.mark.parametrize(
-    "processor", [None, Processor(INTEL, 0xF, 1), Processor(AMD, 0x15, 1), Processor(7, 6, 1)]
+    "processor",
+    [
+        None,
+        Processor(INTEL, 6, FUTURE),
+        Processor(INTEL, 0xF, 1),
+        Processor(AMD, 0x15, 1),
+        Processor(7, 6, 1),
+    ],
 )
 def test_a_processor_without_known_registers(processor):
     """Nothing is read where no register is known."""

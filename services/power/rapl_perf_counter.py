@@ -9,8 +9,9 @@ from .channel import Sample
 from .perf_event import Count, EndedError
 from .rapl_perf_pmu import PmuEvent
 
-# An event that has counted for less than the time that passed has missed energy. The two clocks may differ by
-# some parts in a million, and a reader may be interrupted between the clock and the count.
+# An event that has counted for less than the time that passed has missed energy. So much isn't stated, and so
+# much of all time: the two clocks may differ by some parts in a million, and a reader may be interrupted between
+# the clock and the count.
 _MISSED_NS, _MISSED_PERCENT = 5_000_000, 1
 
 
@@ -44,6 +45,7 @@ class PerfCounter:
         self._has_break = False  # energy is missing since the last sample
         self._event: Event | None = None
         self._last_ns = self._last_running_ns = 0  # at the last reading of the count
+        self._missed_ns = 0  # up to then, and not stated yet
         self._begin(cpu)
         self._first: Sample | None = Sample(self._last_ns, base_uj)
 
@@ -76,8 +78,8 @@ class PerfCounter:
         if missed_ns:
             self._has_break = True
             raise ValueError(
-                f"the kernel counted for {missed_ns / 1e9:.3g} s less than the time since the last reading "
-                "(the CPU went offline, or events share the PMU): energy of that stretch is not counted"
+                f"the kernel counted for {missed_ns / 1e9:.3g} s less than the time that passed (the CPU "
+                "went offline, or events share the PMU): energy since the last reading is not counted"
             )
         energy_uj = self._energy_uj(count)
         if self._has_break:
@@ -108,7 +110,7 @@ class PerfCounter:
         before_ns = time.monotonic_ns()
         self._event = self._open_event(self._pmu_type, self.event.config, cpu)
         self._last_ns = (before_ns + time.monotonic_ns()) // 2
-        self._last_running_ns = 0
+        self._last_running_ns = self._missed_ns = 0
 
     def _end(self) -> None:
         if self._event is not None:
@@ -116,7 +118,7 @@ class PerfCounter:
             self._event, self._has_break = None, True
 
     def _read(self) -> tuple[int, Count, int]:
-        """(time of the reading, count, time since the last reading in which the event was not counted)."""
+        """(time of the reading, count, time in which the event was not counted, if that is to be stated)."""
         if self._event is None:
             raise EndedError("the event is closed until its CPU, or another one of its package, is online")
         before_ns = time.monotonic_ns()
@@ -129,9 +131,11 @@ class PerfCounter:
         at_ns = (before_ns + after_ns) // 2
         elapsed_ns = at_ns - self._last_ns
         missed_ns = elapsed_ns - (count.running_ns - self._last_running_ns)
+        missed_ns = max(0, self._missed_ns + missed_ns - elapsed_ns * _MISSED_PERCENT // 100)
         self._last_ns, self._last_running_ns = at_ns, count.running_ns
-        allowed_ns = _MISSED_NS + elapsed_ns * _MISSED_PERCENT // 100 + after_ns - before_ns
-        return at_ns, count, missed_ns if missed_ns > allowed_ns else 0
+        is_stated = missed_ns > _MISSED_NS + after_ns - before_ns
+        self._missed_ns = 0 if is_stated else missed_ns
+        return at_ns, count, missed_ns if is_stated else 0
 
     def _is_counting(self) -> bool:
         try:

@@ -231,7 +231,7 @@ def test_an_event_that_stopped_with_its_cpu_is_opened_on_the_next(tree, clock):
     tree.cpumask("1")
     clock.advance(3)
     readings = source.read(clock.now_ns)
-    assert "the kernel counted for 3 s less" in readings.state.reason
+    assert "the kernel counted for 2.97 s less" in readings.state.reason
     clock.advance(1)
     readings = source.read(clock.now_ns)
     assert [event.cpu for event in pmu.live] == [1]
@@ -282,12 +282,25 @@ def test_a_count_of_part_of_the_time_is_said_and_never_scaled(tree, clock):
     pmu.opened[0].missed_ns = S // 2
     clock.advance(1)
     readings = source.read(clock.now_ns)
-    assert "counted for 0.5 s less than the time" in readings.state.reason
+    assert "counted for 0.49 s less than the time" in readings.state.reason
     clock.advance(1)
     source.read(clock.now_ns)
     clock.advance(1)
     (row,) = source.read(clock.now_ns).rows
     assert (row.energy_uj, row.gaps) == (2_000_000, 1)
+
+
+def test_little_that_is_missing_adds_up(tree, clock):
+    """A fifth of each 20 ms isn't counted: too little to state at once, and stated after some readings."""
+    pmu = FakePmu(clock)
+    source = start(tree, pmu)
+    reasons = []
+    for _turn in range(10):
+        clock.advance(0.02)
+        pmu.opened[0].missed_ns += 4_000_000
+        reasons.append(source.read(clock.now_ns).state.reason)
+    assert reasons[0] == ""
+    assert sum("the kernel counted for" in reason for reason in reasons) >= 3
 
 
 def test_an_event_without_a_register_is_no_zone(tree, clock):

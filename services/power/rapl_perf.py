@@ -12,7 +12,7 @@ from dataclasses import replace
 from wattline.wire.frames import Activity
 
 from . import perf_event
-from .channel import Found
+from .channel import Found, Sample
 from .metered import Metered
 from .needs import Needs
 from .rapl_perf_counter import Open
@@ -67,11 +67,12 @@ class RaplPerf:
         self._settings = settings
         self._sysfs = SysfsCounters(settings.path_sysfs)
         self._readable_looks = 0
-        self._zones = PerfZones(open_event, self._base_uj)
+        self._zones = PerfZones(open_event, self._base_uj, self._read_beside)
         self._former = former
         self._to_bridge = {zone: row for zone, row in former.rows.items() if zone.source == SOURCE}
         self._unbridged: set[Zone] = set()  # and not said so yet
         self._published = dict(self._to_bridge)
+        self._beside: dict[Zone, tuple[int, tuple[int, int] | None]] = {}  # each zone's newest, with its time
         self._begun_ns = now_ns
         rows = {zone: replace(row, raw=_BEGIN_UJ, raw_range=0) for zone, row in self._to_bridge.items()}
         self._meter = Metered(SOURCE, self._find, replace(former, rows=rows), now_ns)
@@ -93,8 +94,9 @@ class RaplPerf:
         """Return every zone's energy, each up to the time of its own reading."""
         readings = self._meter.read(now_ns)
         for row in readings.rows:
-            if row.zone not in self._published or row.mono_ns > self._published[row.zone].mono_ns:
-                self._published[row.zone] = self._with_raw(row)
+            at_ns, beside = self._beside.get(row.zone, (0, None))
+            if row.mono_ns == at_ns:
+                self._published[row.zone] = self._with_raw(row, beside)
         rows = [self._published[row.zone] for row in readings.rows]
         return replace(readings, rows=rows, notes=[self._explain(note) for note in readings.notes])
 
@@ -102,7 +104,7 @@ class RaplPerf:
         """End all series. Zones read later begin at 0 in a new epoch."""
         self._meter.begin_again()
         self._zones.drop_all_but(())
-        self._to_bridge, self._published = {}, {}
+        self._to_bridge, self._published, self._beside = {}, {}, {}
         self._unbridged.clear()
 
     def close(self) -> None:
@@ -147,9 +149,11 @@ class RaplPerf:
             return 0
         return _BEGIN_UJ + since_uj
 
-    def _with_raw(self, row: ZoneEnergy) -> ZoneEnergy:
-        # Read after perf's count: energy of the time between the two may be lost, but is never counted twice.
-        beside = self._sysfs.read(row.zone)
+    def _read_beside(self, zone: Zone, sample: Sample) -> None:
+        # After perf's count: energy of the time between the two may be lost, but is never counted twice.
+        self._beside[zone] = sample.mono_ns, self._sysfs.read(zone)
+
+    def _with_raw(self, row: ZoneEnergy, beside: tuple[int, int] | None) -> ZoneEnergy:
         if beside is None:
             return replace(row, raw_range=0, raw_epoch=self._begun_ns)
         return replace(row, raw=beside[0], raw_range=beside[1])

@@ -10,8 +10,8 @@ from .perf_event import Count, EndedError
 from .rapl_perf_pmu import PmuEvent
 
 # An event that has counted for less than the time that passed has missed energy. So much isn't stated, and so
-# much of all time: the two clocks may differ by some parts in a million, and a reader may be interrupted between
-# the clock and the count.
+# much of all time: the two clocks may differ by some parts in a million, and a reader may be interrupted
+# between the clock and the count.
 _MISSED_NS, _MISSED_PERCENT = 5_000_000, 1
 
 

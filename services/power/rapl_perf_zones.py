@@ -4,11 +4,12 @@
 import errno
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from wattline.wire.frames import UNREADABLE
 
-from .channel import Channel, Found, Kind
+from .channel import Channel, Found, Kind, Sample
 from .cpu_model import by_index, places, processor, psys_index
 from .rapl_perf_counter import Open, PerfCounter
 from .rapl_perf_pmu import Pmu, PmuEvent
@@ -25,6 +26,7 @@ _NO_METER = (
 )
 
 BaseUj = Callable[[Zone], int]  # the figure of a zone whose event is about to be opened
+OnSample = Callable[[Zone, Sample], None]  # called with each sample, right after it was read
 
 
 def wanted_zones(sysfs: Path, pmu: Pmu) -> dict[Zone, tuple[PmuEvent, int]]:
@@ -47,9 +49,10 @@ def wanted_zones(sysfs: Path, pmu: Pmu) -> dict[Zone, tuple[PmuEvent, int]]:
 class PerfZones:
     """Open events by zone. A zone has a channel once its event has counted anything."""
 
-    def __init__(self, open_event: Open, base_uj: BaseUj) -> None:
+    def __init__(self, open_event: Open, base_uj: BaseUj, on_sample: OnSample) -> None:
         self._open_event = open_event
         self._base_uj = base_uj
+        self._on_sample = on_sample
         self._counters: dict[Zone, PerfCounter] = {}
         self._channels: dict[Zone, Channel] = {}
 
@@ -107,9 +110,14 @@ class PerfZones:
 
     def _has_channel(self, zone: Zone, counter: PerfCounter) -> bool:
         if zone not in self._channels and _has_counted(counter):
-            place, read, close = counter.place, counter.read, counter.close
-            self._channels[zone] = Channel(zone, place, read, Kind.COUNTER, close=close)
+            read = partial(self._read, zone, counter)
+            self._channels[zone] = Channel(zone, counter.place, read, Kind.COUNTER, close=counter.close)
         return zone in self._channels
+
+    def _read(self, zone: Zone, counter: PerfCounter) -> Sample:
+        sample = counter.read()
+        self._on_sample(zone, sample)
+        return sample
 
 
 def _has_counted(counter: PerfCounter) -> bool:

@@ -419,6 +419,25 @@ def test_a_row_that_is_repeated_keeps_its_own_raw_reading(tree, clock, monkeypat
     assert (row.raw, row.mono_ns) == (10_000_000, clock.now_ns - S)
 
 
+def test_a_bridge_that_must_be_confirmed_keeps_the_former_row_whole(tree, clock, monkeypatch):
+    """700 W over the pause are above any rating: until readings agree, a next start can bridge it anew."""
+    monkeypatch.setattr("services.power.zone_meter.time", clock)
+    beside, pmu = Beside(tree), FakePmu(clock)
+    source = start(tree, pmu, settings=named(tree))
+    clock.advance(5)
+    before = former(source, clock.now_ns)
+    clock.advance(3)
+    beside.set(10_000_000 + 3 * 700_000_000)
+    source = start(tree, pmu, before, named(tree))
+    clock.advance(0.1)
+    readings = source.read(clock.now_ns)
+    assert {row.zone: row for row in readings.rows} == before.rows
+    assert [note.event for note in readings.notes] == ["doubted", "doubted"]
+    clock.advance(0.1)
+    (row,) = source.read(clock.now_ns).rows
+    assert (row.energy_uj, row.gaps) == (5_000_000 + 3 * 700_000_000 + 200_000, 0)
+
+
 @pytest.mark.parametrize("broken", ["no counter now", "other range", "too long", "too much"])
 def test_what_sysfs_can_not_tell_is_a_gap(tree, clock, monkeypatch, broken):
     """A bridge is refused where the counter may have wrapped twice, or is another one."""

@@ -46,9 +46,6 @@ class Machine:
         """A counter that begins near its end."""
         self.rapl.set("intel-rapl:0", (RANGE_UJ - 20_000_000 + self.truth_uj) % RANGE_UJ)
 
-    def tick(self, ms: int):
-        self.clock.advance(ms / 1000)
-
     def end(self):
         for event in self.pmu.live:
             event.is_ended = True
@@ -71,6 +68,24 @@ class Machine:
         self.clock.advance(3)
         self.source = self._open(Former(row.epoch, {row.zone: row}, 0, row.mono_ns))
 
+    def undergo(self, operation: tuple):
+        match operation:
+            case ("tick", ms):
+                self.clock.advance(ms / 1000)
+            case ("end",):
+                self.end()
+            case ("moved",):
+                self.offline(is_moved=True)
+            case ("offline",):
+                self.offline(is_moved=False)
+            case ("restart",):
+                self.restart()
+            case ("end", "restart"):
+                self.end()
+                self.restart()
+            case ("hide",):
+                self.hide()
+
     def read(self):
         self.clock.advance(0.001)  # no two readings are at the same time
         self._show()
@@ -84,7 +99,7 @@ def allowed_uj(due_uj: int) -> int:
 _OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("tick"), st.integers(1, 20_000)),
-        st.sampled_from([("end",), ("moved",), ("offline",), ("restart",), ("hide",)]),
+        st.sampled_from([("end",), ("moved",), ("offline",), ("restart",), ("end", "restart"), ("hide",)]),
     ),
     max_size=12,
 )
@@ -105,20 +120,8 @@ def test_energy_never_exceeds_the_truth_and_falls_short_only_by_stated_gaps(oper
         energy_uj = gaps = 0
         has_stopped = False
         for operation in operations:
-            match operation:
-                case ("tick", ms):
-                    machine.tick(ms)
-                case ("end",):
-                    machine.end()
-                case ("moved",):
-                    machine.offline(is_moved=True)
-                case ("offline",):
-                    machine.offline(is_moved=False)
-                    has_stopped = True
-                case ("restart",):
-                    machine.restart()
-                case ("hide",):
-                    machine.hide()
+            machine.undergo(operation)
+            has_stopped = has_stopped or operation == ("offline",)
             (row,) = machine.read()
             assert energy_uj <= row.energy_uj <= machine.truth_uj
             assert row.gaps >= gaps

@@ -52,7 +52,7 @@ class SysfsCounters:
     def since(self, row: ZoneEnergy) -> int | None:
         """Return the energy in µJ since a row of a former run, which holds a raw reading of that time.
 
-        None if that can't be told: no counter then or now, another range, too long a pause, too much energy.
+        None if that isn't known: no counter then or now, another range, too long a pause, too much energy.
         """
         meter = self._meters.get(slot(row.zone))
         counter = meter.read() if meter is not None else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services.power.perf_event import Count, EndedError
 from services.power.settings import PowerSettings
+from services.power.source import Former, Source
 
 from .world import Clock
 
@@ -109,3 +110,12 @@ class FakePmu:
     @property
     def live(self) -> list[FakeEvent]:
         return [event for event in self.opened if not event.is_closed]
+
+
+def rows_of(readings):
+    return {(row.zone.name, row.zone.index): row for row in readings.rows}
+
+
+def former(source: Source, now_ns: int) -> Former:
+    rows = source.read(now_ns).rows
+    return Former(rows[0].epoch, {row.zone: row for row in rows}, 0, max(row.mono_ns for row in rows))

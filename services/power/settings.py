@@ -33,3 +33,10 @@ class PowerSettings(NamedSettings, kw_only=True, frozen=True):
             expected="a path",
         ),
     ] = field(default="", name="hwmon.rules")
+    path_dev: Annotated[
+        Path, meaning("where the host's /dev is mounted; rapl-msr reads cpu/N/msr in it, ipmi-dcmi ipmi0")
+    ] = field(default=Path("/dev"), name="path.dev")
+    ipmi_period_s: Annotated[
+        float,
+        meaning("time between two readings of the BMC's power by IPMI; BMCs are slow", "s", ge=1, le=300),
+    ] = field(default=5.0, name="ipmi.period-s")

@@ -67,7 +67,8 @@ class Renewal:
                 f"the reading hasn't changed for more than {self.stale_ns / 1e9:.3g} s: taken for an old one "
                 "that the BMC repeats"
             )
-        if self.kind is Kind.COUNTER or stamp:
+        # Nothing may be made of a figure that should have changed: the next change shows what there was.
+        if self.kind is Kind.COUNTER or stamp or self._has_fraction:
             return False
         if asked_ns - self._taken_ns < self.renewal_ns - self.period_ns // 2:
             return False

@@ -57,7 +57,9 @@ class Session:
         was_open = self._is_open
         answer = self._answer("get", path)
         if answer.status == _UNAUTHORIZED and was_open and not self._is_basic:
-            self._forget()  # it has expired, or the BMC has started anew
+            # It has expired, or the BMC has started anew; else it must not stay open beside the next one.
+            self._answer("delete", self._client.get_session_location())
+            self._forget()
             self._login()
             answer = self._answer("get", path)
         if answer.status != _OK:

@@ -2,7 +2,6 @@
 """Energy of the whole machine from its BMC, by Redfish. How to set it up: docs/redfish.md."""
 
 import os
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +15,9 @@ from .channel import Found
 from .metered import Metered
 from .needs import Needs
 from .redfish_bmc import address, credentials
-from .redfish_bmc.errors import Failed
 from .redfish_bmc.poll import SOURCE, Poll
 from .redfish_bmc.session import Session
-from .redfish_bmc.sockets import tls_context
+from .redfish_bmc.sockets import Trust
 from .redfish_bmc.transport import Transport
 from .settings import PowerSettings
 from .source import Former, Level, Note, Readings, Source, Zone, ZoneEnergy
@@ -86,7 +84,8 @@ class Redfish:
             raise Fatal(
                 f"setting redfish.url: expected https://HOST[:PORT]: {error}", Fatal.SETTINGS
             ) from None
-        self._transport = Transport(place, self._tls, clock)
+        trust = Trust(settings.redfish_ca_file, verify=settings.redfish_verify)
+        self._transport = Transport(place, trust.context, clock)
         try:
             self._session = self._new_session(place.url, self._transport)
         except ModuleNotFoundError:
@@ -178,11 +177,3 @@ class Redfish:
 
     def _credentials(self) -> credentials.Credentials:
         return credentials.read(self._settings.redfish_credentials_file, os.environ)
-
-    def _tls(self) -> ssl.SSLContext:
-        """What certificates are accepted. Raises Failed if the file of authorities can't be used."""
-        try:
-            return tls_context(self._settings.redfish_ca_file, verify=self._settings.redfish_verify)
-        except OSError as error:
-            words = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
-            raise Failed(f"redfish.ca-file {self._settings.redfish_ca_file}: {words}", is_tls=True) from None

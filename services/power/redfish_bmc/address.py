@@ -32,6 +32,8 @@ def parse(url: str) -> Address:
         host, port = parts.hostname or "", parts.port or HTTPS_PORT
     except ValueError:
         raise ValueError("there is no host and port in it") from None
+    if not url.isprintable():
+        raise ValueError("there are odd characters in it")
     if parts.scheme != "https":
         raise ValueError("only https keeps the password from others")
     if "@" in parts.netloc:

@@ -6,9 +6,11 @@ import socket
 import ssl
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from .address import Address
+from .errors import Failed
 
 
 class Deadline:
@@ -44,6 +46,30 @@ class BoundedSocket(ssl.SSLSocket):
     def _limit(self) -> None:
         if self.deadline is not None:
             self.settimeout(self.deadline.left_s())
+
+
+class Trust:
+    """Which certificates are accepted: of the system's authorities, or only those that `ca_file` has.
+
+    The file is read again when it has changed, so that a new certificate needs no restart.
+    """
+
+    def __init__(self, ca_file: str, *, verify: bool) -> None:
+        self._ca_file = ca_file
+        self._verify = verify
+        self._read: tuple[tuple[int, ...], ssl.SSLContext] | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """For one connection. Raises Failed if the file can't be used."""
+        try:
+            status = Path(self._ca_file).stat() if self._ca_file else None
+            version = (status.st_mtime_ns, status.st_size, status.st_ino) if status else ()
+            if self._read is None or self._read[0] != version:
+                self._read = version, tls_context(self._ca_file, verify=self._verify)
+        except OSError as error:
+            words = "there is no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+            raise Failed(f"redfish.ca-file {self._ca_file}: {words}") from None
+        return self._read[1]
 
 
 def tls_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
@@ -115,6 +141,7 @@ class Connections:
             one = socket.socket(family, kind, protocol)
             try:
                 self._note(one)
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 one.settimeout(deadline.left_s())
                 one.connect(place)
             except OSError as error:

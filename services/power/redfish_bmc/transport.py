@@ -25,6 +25,7 @@ _SENT = ("authorization", "content-length", "content-type", "odata-version", "x-
 _CHUNK_BYTES = 65536
 _RETRY_AFTER_S_MAX = 86400
 _REDIRECTIONS_MAX = 3
+_CLOSING = "the source is being closed"
 
 
 class Transport:
@@ -72,29 +73,31 @@ class Transport:
         What requests would limit and verify is done here instead. Raises Failed.
         """
         if self._is_stopped:
-            raise Failed("the source is being closed")
+            raise Failed(_CLOSING)
         path = urlsplit(request.url).path  # never its host
         try:
             return self._exchange(request, path)
         except Failed:
             self.close()
             raise
-        except TimeoutError:
-            self.close()
-            raise Failed(f"no answer within {self._deadline.limit_s:g} s: {path}") from None
-        except ssl.SSLCertVerificationError as error:
-            self.close()
-            raise Failed(
-                f"TLS: the certificate of {self._address.url} is refused: {error.verify_message}: have "
-                "redfish.ca-file name the authority that has signed it, and redfish.url the host it is for",
-                is_tls=True,
-            ) from None
-        except ssl.SSLError as error:
-            self.close()
-            raise Failed(f"TLS with {self._address.url} fails: {error.reason or 'no reason given'}") from None
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Failed(f"{_words(error)}: {self._address.url}{path}") from None
+            raise self._failed(error, path) from None
+
+    def _failed(self, error: Exception, path: str) -> Failed:
+        """What went wrong on the way, in words."""
+        if self._is_stopped:
+            return Failed(_CLOSING)
+        if isinstance(error, TimeoutError):
+            return Failed(f"no answer within {self._deadline.limit_s:g} s: {path}")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return Failed(
+                f"TLS: the certificate of {self._address.url} is refused: {error.verify_message}: have "
+                "redfish.ca-file name the authority that has signed it, and redfish.url the host it is for"
+            )
+        if isinstance(error, ssl.SSLError):
+            return Failed(f"TLS with {self._address.url} fails: {error.reason or 'no reason given'}")
+        return Failed(f"{_words(error)}: {self._address.url}{path}")
 
     def _exchange(self, request: Any, path: str) -> Any:
         import requests  # noqa: PLC0415 an optional package, and heavy

@@ -53,7 +53,7 @@ def settings(bmc: Bmc, **changed: Any) -> PowerSettings:
         "redfish_ca_file": str(bmc.authority.ca_file),
         "redfish_credentials_file": str(account),
         "redfish_period_s": PERIOD_S,
-        "redfish_timeout_s": 0.5,
+        "redfish_timeout_s": 10.0,
     }
     return PowerSettings(**(given | changed))
 

@@ -3,8 +3,8 @@
 
 python -m tests.power.redfish.bmc --directory DIR --layout environment-energy
 
-prints one line of JSON (url, ca_file, credentials_file) when it is ready. Lines on its standard input are a fault
-(`fault hang`, `fault` for none), `reboot SECONDS`, `expire` or `exit`; it ends with its input too.
+prints one line of JSON (url, ca_file, credentials_file) when it is ready. Lines on its standard input are a
+fault (`fault hang`, `fault` for none), `reboot SECONDS`, `expire` or `exit`; it ends with its input too.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .authority import Authority
 from .shapes import LAYOUTS, V1, Readings, Tree
@@ -80,8 +80,8 @@ class Law:
 class Bmc:
     """`offset_ns`: its clock since 1970 less `now_ns`. `renewal_ns`: how often it renews its figures.
 
-    `fault` is one of FIGURES and BODIES, an HTTP status, or hang, drip, redirect-here, redirect-away, missing, stale,
-    gone (no such resource). It concerns the resources of chassis, and with `everywhere` all others as well.
+    `fault` is one of FIGURES and BODIES, an HTTP status, or hang, drip, redirect-here, redirect-away, missing,
+    stale, gone (no such resource). It concerns the resources of chassis, with `everywhere` all others as well.
     """
 
     authority: Authority
@@ -90,7 +90,7 @@ class Bmc:
     now_ns: Callable[[], int] = time.monotonic_ns
     offset_ns: int = 1_700_000_000 * S
     user: str = "reader"
-    password: str = "correct horse"
+    password: str = "correct horse"  # noqa: S105 of nothing
     digits: int = 1
     renewal_ns: int = 0
     fault: str = ""
@@ -110,7 +110,7 @@ class Bmc:
     _thread: threading.Thread | None = None
     port: int = 0
 
-    def __enter__(self) -> "Bmc":
+    def __enter__(self) -> Self:
         self.use(*self.authority.certificate())
         self.up()
         return self
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_words: object):
         """Quiet."""
 
-    def date_time_string(self, timestamp=None):
+    def date_time_string(self, _timestamp=None):
         return formatdate((self.bmc.now_ns() + self.bmc.offset_ns) // S, usegmt=True)
 
     def do_GET(self):

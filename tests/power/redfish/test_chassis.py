@@ -30,7 +30,7 @@ def test_links_to_the_system_decide():
 
 @pytest.mark.parametrize("kind", sorted(SHARED))
 def test_a_shared_chassis_is_never_the_nodes(kind):
-    """An enclosure's total is that of several nodes, even where it names this node's system, or a setting it."""
+    """An enclosure's total is that of several nodes, even if it names this system, or a setting names it."""
     tree = chassis("Outer", kind) | chassis("Node", "Sled", **within("Outer"))
     assert chosen(tree) == ["Node"]
     assert chosen(tree, ["Outer"]) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a BMC can do wrong: what is said, after how long, when it is over, and that no energy is made of it."""
+"""What a BMC can do wrong: what is said, after how long, when it is over; no energy is made of it."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ def limit(fault):
 
 
 class Fault(NamedTuple):
-    """`said`: words of the reason. `rounds`: after how many it is said. `back`: and how many after the fault."""
+    """`said`: words of the reason. `rounds`: after how many it is said. `back`: how many it lasts on."""
 
     fault: str
     said: str

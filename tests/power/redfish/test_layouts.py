@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each layout's right figure, and which of several is taken."""
 
+import json
+
 import pytest
 
 from services.power.channel import Kind
@@ -18,8 +20,6 @@ LIFETIME_UJ = 1_234_567 * 3_600_000_000
 
 def decoded(tree):
     """As it comes over the network."""
-    import json
-
     return {path: decode(json.dumps(body).encode()) for path, body in tree.items()}
 
 

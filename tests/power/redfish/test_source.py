@@ -176,7 +176,7 @@ def test_opening_asks_nothing(bmc, clock):
 
 @pytest.mark.parametrize("everywhere", [False, True])
 def test_close_while_a_request_hangs(bmc, clock, everywhere):
-    """Close, from another thread, ends the request, logs out if the BMC answers at all, and takes below 2 s."""
+    """Close, from another thread, ends the request, logs out if the BMC answers, and takes below 2 s."""
     source = Rounds(bmc, clock, redfish_timeout_s=30)
     source.round()
     bmc.fault, bmc.everywhere = "hang", everywhere
@@ -204,7 +204,7 @@ def test_close_while_connecting(authority, clock):
     ):
         kept = [socket.socket() for _one in range(2)]
         for one in kept:
-            one.setblocking(False)
+            one.setblocking(False)  # noqa: FBT003 no keyword
             one.connect_ex(full.getsockname())
         url = f"https://127.0.0.1:{full.getsockname()[1]}"
         source = Rounds(bmc, clock, redfish_url=url, redfish_timeout_s=30)

@@ -61,7 +61,7 @@ def test_a_host_by_its_name(bmc, clock, authority):
 
 
 def test_the_bmcs_own_certificate_can_be_trusted(bmc, clock, authority, tmp_path):
-    """A file with the very certificate that the BMC shows is enough: most BMCs have signed theirs themselves."""
+    """A file with the very certificate that the BMC shows is enough: most BMCs sign theirs themselves."""
     certificate, key = authority.certificate()
     bmc.use(certificate, key)
     with Rounds(bmc, clock, redfish_ca_file=str(certificate)) as source:

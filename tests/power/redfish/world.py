@@ -2,7 +2,7 @@
 """What the Redfish tests are made of: settings for a fake BMC, and rounds on a clock that is set by hand."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from services.power import redfish
 from services.power.settings import PowerSettings
@@ -37,7 +37,7 @@ class Rounds:
             readings = self.round()
         return readings
 
-    def __enter__(self) -> "Rounds":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object):

@@ -4,6 +4,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from wattline.wire.names import safe_name
+
 from .resource import Resource, link, links, text_at
 
 # Chassis types of DMTF's Chassis schema. These hold several nodes, or none: their total is never a node's.
@@ -15,6 +17,9 @@ SHARED = frozenset(
 )
 # And these are parts of a node.
 PARTS = frozenset(("Card", "Cartridge", "Component", "Zone", "IPBasedDrive"))
+
+
+_NAME_CHARACTERS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ def systems(resource: Resource) -> tuple[str, ...]:
 
 def name(path: str, resource: Resource) -> str:
     """A chassis' id: the zone's index."""
-    return text_at(resource, "Id") or path.rpartition("/")[2]
+    return safe_name(text_at(resource, "Id") or path.rpartition("/")[2])[:_NAME_CHARACTERS_MAX]
 
 
 def _as_wanted(chassis: Mapping[str, Resource], wanted: Collection[str]) -> Choice:

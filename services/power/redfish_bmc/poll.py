@@ -3,8 +3,6 @@
 
 from collections.abc import Sequence
 
-from wattline.wire.names import are_safe
-
 from ..channel import Found, Kind
 from ..source import MEASURED, Level, Note, Zone
 from .clock import BmcClock
@@ -20,7 +18,6 @@ SOURCE, ZONE = "redfish", "platform"
 _LOOK_ROUNDS = 20  # how often to look for other chassis and better figures
 # The longest pause that Retry-After or refused logins cause: a BMC that is back is seen within minutes.
 _PAUSE_PERIODS_MAX = 10
-_INDEX_CHARACTERS_MAX = 64
 _NOT_FOUND = 404
 _WHOLE_BMC = (0, 401, 429, 503)  # HTTP status (0: no answer) after which other requests make no sense
 
@@ -135,9 +132,6 @@ class Poll:
         """Watch the chassis that were found; those that can be read keep the figure that they have."""
         before, self._watched = self._watched, {}
         for name, meter in sight.meters.items():
-            if not are_safe([name]) or len(name) > _INDEX_CHARACTERS_MAX:
-                self._skipped = [*self._skipped, f"a chassis with an id of {len(name)} odd characters"]
-                continue
             zone = Zone(ZONE, name, SOURCE, MEASURED)
             known = before.get(zone)
             if known is not None and not _is_better(meter, known):

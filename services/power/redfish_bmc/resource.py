@@ -20,7 +20,7 @@ def decode(data: bytes) -> Resource:
     Numbers with decimals are exact (Decimal), so that their resolution can be seen.
     """
     try:
-        value = json.loads(data, parse_float=Decimal, parse_constant=_refuse)
+        value = json.loads(data, parse_float=_exact, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("expected JSON of moderate depth, got arrays or objects nested too deep") from None
     except UnicodeDecodeError:
@@ -30,6 +30,13 @@ def decode(data: bytes) -> Resource:
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, got {type(value).__name__}")  # noqa: TRY004
     return value
+
+
+def _exact(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        raise ValueError("its exponent has too many digits") from None
 
 
 def _refuse(_text: str) -> NoReturn:

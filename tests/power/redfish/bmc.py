@@ -80,8 +80,8 @@ class Law:
 class Bmc:
     """`offset_ns`: its clock since 1970 less `now_ns`. `renewal_ns`: how often it renews its figures.
 
-    `fault` is one of FIGURES and BODIES, an HTTP status, or hang, drip, redirect-here, redirect-away, missing,
-    stale, gone (no such resource). It concerns the resources of chassis, with `everywhere` all others as well.
+    `fault` is one of FIGURES and BODIES, an HTTP status, or hang, drip, redirect-here, redirect-away, stale,
+    missing, gone (no such resource). It is that of chassis' resources, with `everywhere` of all others too.
     """
 
     authority: Authority

@@ -240,6 +240,6 @@ def test_addresses(url, host, port, shown):
 )
 def test_no_addresses(url):
     """Anything else, plain HTTP above all, is refused, and never repeated."""
-    with pytest.raises(ValueError, match="in it|only https|belong") as caught:
+    with pytest.raises(ValueError, match=r"in it|only https|belong") as caught:
         address.parse(url)
     assert SECRET not in str(caught.value)

@@ -45,7 +45,7 @@ def test_bytes_are_a_resource_or_no_resource(data):
 )
 def test_endless_numbers(text):
     """Numbers of any length and exponent end quickly and in words."""
-    with pytest.raises(ValueError, match="^expected JSON"):
+    with pytest.raises(ValueError, match=r"^expected JSON"):
         decode(text.encode())
 
 

@@ -57,6 +57,7 @@ def test_a_reading_with_a_time_of_its_own_is_placed_by_it():
     for number in range(40):
         now = exchange(number * 30 * S + number * 77 * MS, 2 * MS, 2 * MS, 10**18)
         clock.note(now)
+        assert now.sent_ns <= clock.answered_ns(now) <= now.received_ns
     placed_ns = clock.mono_ns(now.sent_ns + 10**18 - 20 * S, now)
     assert abs(placed_ns - (now.sent_ns - 20 * S)) < S // 5
     assert clock.mono_ns(now.sent_ns + 10**18 + 3600 * S, now) == now.received_ns

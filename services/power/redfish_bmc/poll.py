@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ..channel import Found, Kind
 from ..source import MEASURED, Level, Note, Zone
+from . import SOURCE
 from .clock import BmcClock
 from .errors import Failed
 from .figure import Meter
@@ -14,7 +15,7 @@ from .session import Session
 from .transport import Transport
 from .watched import Watched
 
-SOURCE, ZONE = "redfish", "platform"
+_ZONE = "platform"
 _LOOK_ROUNDS = 20  # how often to look for other chassis and better figures
 # The longest pause that Retry-After or refused logins cause: a BMC that is back is seen within minutes.
 _PAUSE_PERIODS_MAX = 10
@@ -132,7 +133,7 @@ class Poll:
         """Watch the chassis that were found; those that can be read keep the figure that they have."""
         before, self._watched = self._watched, {}
         for name, meter in sight.meters.items():
-            zone = Zone(ZONE, name, SOURCE, MEASURED)
+            zone = Zone(_ZONE, name, SOURCE, MEASURED)
             known = before.get(zone)
             if known is not None and not _is_better(meter, known):
                 self._watched[zone] = known

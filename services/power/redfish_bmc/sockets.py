@@ -6,11 +6,15 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .address import Address
 from .errors import Failed
+
+# As socket.getaddrinfo has them.
+Place = tuple[int, int, int, str, Any]
 
 
 class Deadline:
@@ -92,8 +96,11 @@ def tls_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
 class Connections:
     """Opens one connection at a time; `abort`, from any thread, ends it and forbids more."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, known: Place | None = None) -> None:
+        """`known`: where the host is, so that no name has to be looked up."""
         self._address = address
+        self.known = known
+        self._is_handed_on = known is not None
         self._lock = threading.Lock()
         self._open: socket.socket | None = None
         self._is_aborted = False
@@ -134,10 +141,17 @@ class Connections:
                 raise ConnectionAbortedError("the source is being closed")
             self._open = opened
 
+    def _places(self) -> Sequence[Place]:
+        """Where the host may be. A look-up that hangs can't be ended: the C library does it."""
+        if self._is_handed_on:
+            assert self.known is not None
+            return [self.known]
+        return socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+
     def _connected(self, deadline: Deadline) -> socket.socket:
         last: OSError | None = None
-        found = socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _name, place in found:
+        for found in self._places():
+            family, kind, protocol, _name, place = found
             one = socket.socket(family, kind, protocol)
             try:
                 self._note(one)
@@ -153,5 +167,6 @@ class Connections:
                 one.close()
                 raise
             else:
+                self.known = found
                 return one
         raise last or OSError("there is no address to connect to")

@@ -19,7 +19,7 @@ from .address import HTTPS_PORT, Address
 from .clock import Exchange
 from .errors import Failed
 from .resource import BYTES_MAX, own_path
-from .sockets import Connections, Deadline
+from .sockets import Connections, Deadline, Place
 
 _SENT = ("authorization", "content-length", "content-type", "odata-version", "x-auth-token")
 _CHUNK_BYTES = 65536
@@ -32,13 +32,18 @@ class Transport:
     """One BMC's connection. It is kept for the requests of one round."""
 
     def __init__(
-        self, address: Address, context: Callable[[], ssl.SSLContext], now_ns: Callable[[], int]
+        self,
+        address: Address,
+        context: Callable[[], ssl.SSLContext],
+        now_ns: Callable[[], int],
+        known: Place | None = None,
     ) -> None:
-        """`context`: what certificates are accepted. `now_ns`: CLOCK_MONOTONIC."""
+        """`context`: which certificates are accepted. `now_ns`: CLOCK_MONOTONIC. `known`: its place."""
         self._address = address
         self._context = context
         self._now_ns = now_ns
-        self._connections = Connections(address)
+        self._connections = Connections(address, known)
+        self._wants_slash = False
         self._connection: http.client.HTTPConnection | None = None
         self._deadline = Deadline(0)
         self._is_stopped = False
@@ -59,7 +64,7 @@ class Transport:
 
     def another(self) -> "Transport":
         """One to the same BMC that isn't stopped."""
-        return Transport(self._address, self._context, self._now_ns)
+        return Transport(self._address, self._context, self._now_ns, self._connections.known)
 
     def close(self) -> None:
         """Close the connection; the next request opens another. Also part of requests' protocol."""
@@ -102,6 +107,7 @@ class Transport:
     def _exchange(self, request: Any, path: str) -> Any:
         import requests  # noqa: PLC0415 an optional package, and heavy
 
+        path += "/" * (self._wants_slash and request.method == "GET")
         for _redirection in range(_REDIRECTIONS_MAX + 1):
             answer = self._answer(request, path)
             body = self._body(answer, path)
@@ -127,7 +133,10 @@ class Transport:
                 "since that would get the password: set redfish.url to it if it is the BMC",
                 status=answer.status,
             )
-        return own
+        if not urlsplit(place).path.endswith("/"):
+            return own
+        self._wants_slash = self._wants_slash or own == path
+        return f"{own}/"
 
     def _answer(self, request: Any, path: str) -> http.client.HTTPResponse:
         is_kept = self._connection is not None

@@ -22,7 +22,7 @@ from wattline.wire import codec
 from wattline.wire.frames import Power
 
 from ..world import FakeRuntime
-from .bmc import BODIES, FIGURES
+from .server import BODIES, FIGURES
 from .world import Rounds
 from .world import credentials as write
 
@@ -84,6 +84,22 @@ def test_an_exceptions_traceback_has_no_password(bmc, clock):
         assert SECRET not in "".join(whole)
         assert caught.value.__cause__ is None or SECRET not in repr(caught.value.__cause__)
         source.source._transport.close()
+
+
+def test_an_unknown_error_is_named_by_its_type(bmc, clock):
+    """Its text may have the request in it."""
+    with Rounds(bmc, clock) as source:
+        exchange = source.source._transport._exchange
+
+        def fails(request, path):
+            if request.method == "POST":
+                raise RuntimeError(f"{request.body}")
+            return exchange(request, path)
+
+        source.source._transport._exchange = fails
+        reason = source.round().state.reason
+    assert "RuntimeError" in reason
+    assert SECRET not in reason
 
 
 def test_a_frame_has_no_password(bmc, clock):

@@ -4,7 +4,7 @@
 from pathlib import Path
 from typing import Any, Self
 
-from services.power import redfish
+from services.power.redfish_bmc.source import Redfish
 from services.power.settings import PowerSettings
 from services.power.source import Former, Readings
 
@@ -20,7 +20,7 @@ class Rounds:
     def __init__(self, bmc: Bmc, clock: Any, former: Former | None = None, **changed: Any):
         self.bmc, self.clock = bmc, clock
         self.settings = settings(bmc, **changed)
-        self.source = redfish.Redfish(
+        self.source = Redfish(
             self.settings, former or Former(), clock.monotonic_ns(), clock=clock.monotonic_ns
         )
         self.notes: list[Any] = []

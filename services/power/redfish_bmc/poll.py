@@ -70,7 +70,7 @@ class Poll:
     def forget_readings(self) -> None:
         """Have no reading until the next round: what is older is another series'."""
         for one in self._watched.values():
-            one.fault = "not read yet"
+            one.forget()
 
     def _take(self, failed: Failed, now_ns: int) -> None:
         pause_ns = failed.retry_after_s * 1_000_000_000

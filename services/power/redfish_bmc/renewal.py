@@ -4,6 +4,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from wattline.second_look import AGREEING, SecondLook
+
 from ..channel import Kind
 
 # A figure with decimals that stays the same twice, or one whose own time stands still, is an old one.
@@ -74,3 +76,24 @@ class Renewal:
             return False
         self._taken_ns = asked_ns
         return True
+
+
+@dataclass(slots=True)
+class Falls:
+    """A counter's readings. One that is too low would let the next right one look like energy."""
+
+    _last: int | None = None
+    _lower: SecondLook[int] = field(default_factory=SecondLook)
+
+    def take(self, value: int) -> None:
+        """Raise ValueError if the counter has fallen, until it goes on from there."""
+        has_fallen = self._last is not None and value < self._last
+        # A counter that was reset goes on; one that stays where it is may be a figure for "none".
+        is_standing = value == self._lower.newest
+        if has_fallen and (is_standing or not self._lower.reject(value, lambda one, next_: one < next_)):
+            raise ValueError(
+                f"the counter fell: taken for a reset once it goes on from there in {AGREEING} readings, "
+                "else for an error"
+            )
+        self._last = value
+        self._lower.clear()

@@ -8,11 +8,12 @@ from ..source import Level, Note, Zone
 from . import figures
 from .clock import BmcClock, Exchange
 from .figure import Meter, unix_ns
-from .renewal import Renewal
+from .renewal import Falls, Renewal
 from .resource import Resources
 
 # A gauge's power may be drawn across so many periods as a straight line: two answers in a row may be missing.
 BRIDGE_PERIODS = 3
+_NOT_YET = "not read yet"
 
 
 class Watched:
@@ -21,9 +22,10 @@ class Watched:
     def __init__(self, zone: Zone, meter: Meter, url: str, period_ns: int) -> None:
         """`period_ns`: how often it is asked."""
         self.meter = meter
-        self.fault = "not read yet"
+        self.fault = _NOT_YET
         self._sample: Sample | None = None
         self._renewal = Renewal(meter.kind, period_ns)
+        self._falls = Falls()
         self.channel = Channel(
             zone=zone,
             place=f"{url}{meter.terms[0]}",
@@ -38,6 +40,7 @@ class Watched:
         try:
             figure = self.meter.read(resources)
             if self.meter.kind is Kind.COUNTER:
+                self._falls.take(figure.value)
                 self._renewal.step_uj = figures.step_uj(self.meter.unit_uj, figure.decimals)
             is_new = self._renewal.take(
                 figure.value, figure.stamp, has_fraction=figure.has_fraction, asked_ns=exchange.received_ns
@@ -56,6 +59,10 @@ class Watched:
         self._sample = Sample(mono_ns - self.meter.averaged_ns // 2, figure.value)
         self._learn_period()
 
+    def forget(self) -> None:
+        """Have no reading until the next round: what is older is another series'."""
+        self.fault, self._sample = _NOT_YET, None
+
     def described(self) -> Note:
         """What is measured, where, and how, for the log: the frames have no room for it."""
         meter = self.meter
@@ -72,7 +79,7 @@ class Watched:
 
     def _read(self) -> Sample:
         if self.fault or self._sample is None:
-            raise OSError(self.fault or "not read yet")
+            raise OSError(self.fault or _NOT_YET)
         return self._sample
 
     def _learn_period(self) -> None:

@@ -4,7 +4,7 @@
 import pytest
 
 from services.power.channel import Kind
-from services.power.redfish_bmc.renewal import Renewal
+from services.power.redfish_bmc.renewal import Falls, Renewal
 
 from ..world import S
 
@@ -74,3 +74,15 @@ def test_a_learned_period_moves_the_limit(kind):
     renewal = Renewal(kind, P)
     values = [number // 3 for number in range(60)]
     assert "old" not in taken(renewal, values)[6 * 3 :]
+
+
+def test_one_reading_that_is_too_low_is_an_error():
+    """The next right one must not look like energy; a reset counts once the counter has gone on from it."""
+    falls, found = Falls(), []
+    for value in (100, 101, 7, 102, 7, 7, 7, 7, 103, 0, 1, 1, 2, 3):
+        try:
+            falls.take(value)
+            found.append(value)
+        except ValueError:
+            found.append(None)
+    assert found == [100, 101, None, 102, None, None, None, None, 103, None, None, None, 2, 3]

@@ -147,6 +147,19 @@ def test_a_former_row_stays_while_the_bmc_is_away(bmc, clock):
     assert abs(after.energy_uj - law_uj(bmc, after)) <= 3_600_000_000
 
 
+def test_begin_again_forgets_a_figure_that_has_not_changed(bmc, clock):
+    """A counter that stands still has a reading of now, not the one from before another source took over."""
+    bmc.layout = "environment-energy"
+    with Rounds(bmc, clock) as source:
+        source.rounds(3)
+        bmc.fault = "stale"
+        source.rounds(2)
+        source.source.begin_again()
+        now_ns = clock.monotonic_ns()
+        (row,) = source.round().rows
+        assert (row.energy_uj, row.epoch, row.mono_ns) == (0, now_ns, now_ns)
+
+
 def test_begin_again_starts_at_nothing(bmc, clock):
     """After another source has taken over, no reading of before counts."""
     with Rounds(bmc, clock) as source:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rounds of requests to a BMC, one each period."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..channel import Found, Kind
 from ..source import MEASURED, Level, Note, Zone
@@ -27,14 +27,25 @@ class Poll:
     """A BMC's chassis, as the last round has left them. A round that fails leaves each with the reason."""
 
     def __init__(
-        self, session: Session, transport: Transport, url: str, period_ns: int, wanted: Sequence[str]
+        self,
+        session: Session,
+        transport: Transport,
+        url: str,
+        *,
+        period_ns: int,
+        wanted: Sequence[str],
+        last: Mapping[Zone, int],
     ) -> None:
-        """`wanted`: the ids of the node's chassis; empty for those that chassis.py chooses."""
+        """`wanted`: the ids of the node's chassis; empty for those that chassis.py chooses.
+
+        `last`: a former run's readings.
+        """
         self._session = session
         self._transport = transport
         self._url = url
         self._period_ns = period_ns
         self._look = Look(wanted, period_ns)
+        self._last = last
         self._clock = BmcClock()
         self._watched: dict[Zone, Watched] = {}
         self._skipped: Sequence[str] = ()
@@ -138,13 +149,13 @@ class Poll:
             if known is not None and not _is_better(meter, known):
                 self._watched[zone] = known
                 continue
-            self._watched[zone] = Watched(zone, meter, self._url, self._period_ns)
+            self._watched[zone] = Watched(zone, meter, self._url, self._period_ns, self._last.get(zone))
             self.notes.append(self._watched[zone].described())
 
 
 def _is_better(meter: Meter, known: Watched) -> bool:
     """True if a chassis is to change to another figure, which costs a gap."""
-    if meter == known.meter:
-        return False
+    if meter == known.meter or meter.kind is known.meter.kind is Kind.COUNTER:
+        return False  # the difference between two counters would look like energy
     is_counter = meter.kind is Kind.COUNTER and known.meter.kind is Kind.GAUGE
     return is_counter or bool(known.fault)

@@ -80,14 +80,17 @@ class Renewal:
 
 @dataclass(slots=True)
 class Falls:
-    """A counter's readings. One that is too low would let the next right one look like energy."""
+    """A counter's readings. One that is too low would let the next right one look like energy.
 
-    _last: int | None = None
+    `last`: the newest right one, also a former run's.
+    """
+
+    last: int | None = None
     _lower: SecondLook[int] = field(default_factory=SecondLook)
 
     def take(self, value: int) -> None:
         """Raise ValueError if the counter has fallen, until it goes on from there."""
-        has_fallen = self._last is not None and value < self._last
+        has_fallen = self.last is not None and value < self.last
         # A counter that was reset goes on; one that stays where it is may be a figure for "none".
         is_standing = value == self._lower.newest
         if has_fallen and (is_standing or not self._lower.reject(value, lambda one, next_: one < next_)):
@@ -95,5 +98,5 @@ class Falls:
                 f"the counter fell: taken for a reset once it goes on from there in {AGREEING} readings, "
                 "else for an error"
             )
-        self._last = value
+        self.last = value
         self._lower.clear()

@@ -74,8 +74,10 @@ class Redfish:
             self._why_none = _NO_PACKAGE
             return
         wanted = address.chassis_ids(settings.redfish_chassis)
+        last = {zone: row.raw for zone, row in self._former.rows.items()}
+        period_ns = round(settings.redfish_period_s * 1e9)
         self._poll = Poll(
-            self._session, self._transport, place.url, round(settings.redfish_period_s * 1e9), wanted
+            self._session, self._transport, place.url, period_ns=period_ns, wanted=wanted, last=last
         )
         if not settings.redfish_verify:
             self._unsaid.append(Note("redfish_unverified", _UNVERIFIED, level=Level.WARNING))

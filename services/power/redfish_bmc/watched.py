@@ -19,13 +19,13 @@ _NOT_YET = "not read yet"
 class Watched:
     """A chassis that is read in each round. `fault`: why there is no reading, empty if there is one."""
 
-    def __init__(self, zone: Zone, meter: Meter, url: str, period_ns: int) -> None:
-        """`period_ns`: how often it is asked."""
+    def __init__(self, zone: Zone, meter: Meter, url: str, period_ns: int, last: int | None = None) -> None:
+        """`period_ns`: how often it is asked. `last`: a former run's reading."""
         self.meter = meter
         self.fault = _NOT_YET
         self._sample: Sample | None = None
         self._renewal = Renewal(meter.kind, period_ns)
-        self._falls = Falls()
+        self._falls = Falls(last)
         self.channel = Channel(
             zone=zone,
             place=f"{url}{meter.terms[0]}",

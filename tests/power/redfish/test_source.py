@@ -130,6 +130,49 @@ def test_a_restart_goes_on_from_the_former_row(bmc, clock):
     assert abs(after.energy_uj - law_uj(bmc, after)) <= 3_600_000_000
 
 
+def test_a_restart_with_a_figure_that_is_too_low(bmc, clock):
+    """A first reading below the former run's last one is an error, and the next right one no energy."""
+    bmc.layout = "sensors-energy"
+    with Rounds(bmc, clock) as source:
+        (row,) = source.rounds(5).rows
+    bmc.fault = "string"
+    with Rounds(bmc, clock, Former(epoch=row.epoch, rows={row.zone: row})) as source:
+        source.round()  # finds the counter only when it is right
+        bmc.fault = ""
+        source.source._session.get = _once_too_low(source.source._session.get)
+        assert "the counter fell" in source.round().state.reason
+        (after,) = source.rounds(2).rows
+    assert abs(after.energy_uj - law_uj(bmc, after)) <= ERROR_UJ["sensors-energy"]
+
+
+def _once_too_low(get):
+    """The counter is 5 J when it is read for the first time after it was found."""
+    asked = []
+
+    def changed(path):
+        resource = get(path)
+        asked.append(path)
+        is_second = path.endswith("/energy") and asked.count(path) == 2
+        return {**resource, "Reading": 5} if is_second else resource
+
+    return changed
+
+
+def test_another_counter_is_not_taken_in_a_run(bmc, clock):
+    """The difference between two counters would look like energy: the fault stays."""
+    bmc.layout = "environment-energy"
+    with Rounds(bmc, clock) as source:
+        (before,) = source.rounds(3).rows
+        tree = bmc.tree()["/redfish/v1/Chassis/Self/EnvironmentMetrics"]
+        reading = {
+            "EnergykWh": {"LifetimeReading": None, "Reading": tree["EnergykWh"]["LifetimeReading"] + 0.05}
+        }
+        bmc.extra = {"/redfish/v1/Chassis/Self/EnvironmentMetrics": reading}
+        readings = source.rounds(25)
+    assert "got null" in readings.state.reason
+    assert list(readings.rows) == [before]
+
+
 def test_a_former_row_stays_while_the_bmc_is_away(bmc, clock):
     """A start without the BMC, and a second one, lose nothing of the former run's energy."""
     bmc.layout = "environment-energy"

@@ -100,9 +100,8 @@ class Session:
         try:
             answer = self._answer("post", place, {"UserName": known.user, "Password": known.password})
         except Failed as failed:
-            failed.is_login = (
-                True  # a session may have been made whose answer was lost: don't hurry to make more
-            )
+            # A session may have been made whose answer was lost: don't hurry to make more.
+            failed.is_login = True
             raise
         finally:
             self.is_logging_in = False

@@ -43,6 +43,9 @@ Only the settings that all services have may stand at the top. A wrong flag ends
 A wrong value, or a key in the file that nobody knows, ends it with 78 and names the place, what was expected,
 what was got, and the nearest known name. An unknown `WATTLINE_*` variable is only warned of, since Kubernetes
 sets some for a Service that is called wattline.
+
+Two variables have no flag and no key, since argument lists and settings files are no place for a password:
+`WATTLINE_REDFISH_USER` and `WATTLINE_REDFISH_PASSWORD` ([redfish.md](redfish.md)).
 """
 
 

@@ -31,6 +31,14 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "probe.pin-path": ("probe",),
     "probe.process-rows": ("probe",),
     "probe.undisturbed-cpus": ("probe",),
+    "redfish.auth": ("power",),
+    "redfish.ca-file": ("power",),
+    "redfish.chassis": ("power",),
+    "redfish.credentials-file": ("power",),
+    "redfish.period-s": ("power",),
+    "redfish.timeout-s": ("power",),
+    "redfish.url": ("power",),
+    "redfish.verify": ("power",),
     "replay": ("calculator",),
     "replay-speed": ("calculator",),
     "share-method": ("calculator",),
@@ -50,6 +58,8 @@ COMMON = (
     "user",
 )
 _COMMANDS = ("up.cache", "up.first-id")
+# Variables without a flag or a key in a file: a password must not be in an argument list.
+SECRETS = ("redfish.password", "redfish.user")
 
 PREFIX = "WATTLINE_"
 
@@ -59,7 +69,7 @@ def variable(name: str) -> str:
     return PREFIX + name.upper().replace(".", "_").replace("-", "_")
 
 
-VARIABLES = frozenset(variable(name) for name in (*OWNERS, *COMMON, *_COMMANDS))
+VARIABLES = frozenset(variable(name) for name in (*OWNERS, *COMMON, *_COMMANDS, *SECRETS))
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

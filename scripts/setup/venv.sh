@@ -113,6 +113,7 @@ install_python_packages() {
         pip_install fusepy --require-hashes --no-build-isolation -r requirements/selftest.txt
     fi
     if [ "$1" = dev ]; then
+        pip_install redfish --require-hashes -r requirements/redfish.txt
         pip_install "the tests and linters" --require-hashes -r requirements/dev.txt
     fi
     pip_install Wattline --no-deps --no-build-isolation --editable .

@@ -9,7 +9,7 @@ import pytest
 
 from wattline.errors import Fatal
 from wattline.pipeline import SERVICES
-from wattline.setting_owners import COMMON, OWNERS, VARIABLES
+from wattline.setting_owners import COMMON, OWNERS, SECRETS, VARIABLES, variable
 from wattline.settings import CONFIG_VARIABLE, CommonSettings, load, settings_of
 
 _ROOT = Path(__file__).parents[2]
@@ -102,7 +102,16 @@ def test_the_pages_example_is_a_settings_file(tmp_path):
 
 def test_the_known_variables_are_those_of_all_services():
     """VARIABLES in wattline/setting_owners.py is complete and names none that is gone."""
-    assert {setting.variable for setting in _SETTINGS.values()} | {CONFIG_VARIABLE} == VARIABLES
+    secrets = {variable(name) for name in SECRETS}
+    assert {setting.variable for setting in _SETTINGS.values()} | secrets | {CONFIG_VARIABLE} == VARIABLES
+
+
+def test_secrets_have_no_flag_and_are_named_on_the_page():
+    """A password in an argument list could be read by all users; the page names its variable."""
+    page = settings_page.PAGE.read_text(encoding="utf-8")
+    for name in SECRETS:
+        assert name not in {setting.name for setting in _SETTINGS.values()}
+        assert variable(name) in page
 
 
 def test_each_setting_has_the_owners_that_declare_it():

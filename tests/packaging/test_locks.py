@@ -105,9 +105,10 @@ def test_pyproject_has_bounds_and_locks_keep_them():
 
 
 def test_pyproject_and_the_lists_name_the_same():
-    """`pip install .` brings what all.txt has; the extras what selftest.txt and dev.txt have."""
+    """`pip install .` brings what all.txt has; the extras what the locks of their names have."""
     extras = PROJECT["project"]["optional-dependencies"]
     assert asked_by(*PROJECT["project"]["dependencies"]) == names("all")
+    assert asked_by(*extras["redfish"]) == names("redfish")
     assert asked_by(*extras["selftest"]) == names("selftest")
     assert asked_by(*extras["dev"]) - {"wattline"} == names("dev")
     assert asked_by(*PROJECT["build-system"]["requires"]) <= names("build")

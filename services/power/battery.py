@@ -51,6 +51,7 @@ class Battery:
             self._account.integration_uj = row.integration_uj
             self._account.last = Sample(row.mono_ns, row.raw)
         self._unsaid: Sequence[Note] = ()
+        self._batteries_there = False
         self._unsaid = self.read(now_ns).notes
 
     @property
@@ -72,6 +73,7 @@ class Battery:
         reason = ""
         try:
             batteries = self._batteries.look()
+            self._batteries_there = batteries.has_any
             if not batteries.has_any:
                 reason = batteries.why_none
             elif batteries.is_only_supply:
@@ -95,7 +97,8 @@ class Battery:
 
     def _readings(self, reason: str, notes: Sequence[Note], absent: Sequence[Absent]) -> Readings:
         rows = [] if self._row is None else [self._row]
-        return Readings(rows, SourceState(name=SOURCE, up=not reason, reason=reason), notes, absent)
+        is_none = not (rows or absent or self._batteries_there)
+        return Readings(rows, SourceState(name=SOURCE, up=not reason, reason=reason), notes, absent, is_none)
 
     def _pause(self, notes: list[Note]) -> None:
         self._zeros = 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .channel import Channel, Found, Kind, Sample
-from .ipmi_dcmi_device import Bmc, IpmiDevice
+from .ipmi_dcmi_device import RECEIVE_MSG_TRUNC, SEND_COMMAND, Bmc, IpmiDevice
 from .ipmi_dcmi_message import COMMAND, NETWORK_FUNCTION, REQUEST, NoMeterError, PowerReading, parse
 from .metered import Metered
 from .needs import Needs
@@ -17,6 +17,7 @@ from .settings import PowerSettings
 from .source import MEASURED, Former, Source, Zone
 
 SOURCE = "ipmi-dcmi"
+NEEDS = Needs(capabilities=("CAP_DAC_READ_SEARCH",), ioctls=(SEND_COMMAND, RECEIVE_MSG_TRUNC))
 
 # Where udev, devfs and older kernels put it.
 _DEVICES = ("ipmi0", "ipmi/0", "ipmidev/0")
@@ -43,8 +44,8 @@ def open_source(
 
 
 def needs(settings: PowerSettings) -> Needs:
-    """The right to open the device, if there is one. The ioctls are SEND_COMMAND and RECEIVE_MSG_TRUNC."""
-    return Needs(capabilities=("CAP_DAC_READ_SEARCH",)) if device(settings.path_dev) else Needs()
+    """The right to open the device and to talk through it, if there is one."""
+    return NEEDS if device(settings.path_dev) else Needs()
 
 
 def period_ns(settings: PowerSettings) -> int:

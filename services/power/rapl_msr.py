@@ -9,16 +9,17 @@ import errno
 from functools import partial
 
 from .channel import Channel, Found, Kind, Sample, sampled
+from .choice import is_named
 from .cpu_model import Processor, by_index, online, places, processor, psys_index
 from .metered import Metered
 from .msr_device import PackageRegisters
 from .needs import Needs
 from .rapl_msr_registers import Registers, Unit, registers, unit_of
-from .rapl_perf_named import is_named
 from .settings import PowerSettings
 from .source import MEASURED, Former, Source, Zone
 
 SOURCE = "rapl-msr"
+NEEDS = Needs(capabilities=("CAP_SYS_RAWIO", "CAP_DAC_READ_SEARCH"))
 _COUNTER_MASK = 2**32 - 1  # the upper half of the register is reserved (Intel SDM volume 4, 0x611)
 
 
@@ -29,9 +30,9 @@ def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:
 
 def needs(settings: PowerSettings) -> Needs:
     """The rights to open the devices, if the settings ask for them."""
-    if not is_named(settings, SOURCE):
+    if not is_named(settings.power_sources, SOURCE):
         return Needs()
-    return Needs(capabilities=("CAP_SYS_RAWIO", "CAP_DAC_READ_SEARCH"))
+    return NEEDS
 
 
 class RaplMsr:
@@ -45,7 +46,7 @@ class RaplMsr:
 
     def find(self) -> Found:
         """Return the zones whose registers can be read."""
-        if not is_named(self._settings, SOURCE):
+        if not is_named(self._settings.power_sources, SOURCE):
             return Found(why_none="used only if power.sources names rapl-msr")
         sysfs = self._settings.path_sysfs
         chip = processor(sysfs)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Energy from the RAPL counters that the kernel shows as perf events (the PMU `power`).
 
-Used where sysfs can't be read, or if `power.sources` names it. A count begins at 0 when its event is opened.
-A row therefore holds the reading of the same counter in sysfs, if there is one. From it the next run
-calculates what was used in between. Otherwise a restart is a gap.
+Used where sysfs has RAPL zones that can't be read, or if `power.sources` names it. A count begins at 0 when
+its event is opened. A row therefore holds the reading of the same counter in sysfs, if there is one. From it
+the next run calculates what was used in between. Otherwise a restart is a gap.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,19 @@ from wattline.wire.frames import Activity
 
 from . import perf_event
 from .channel import Found, Sample
+from .choice import is_named
 from .metered import Metered
 from .needs import Needs
 from .rapl_perf_counter import Open
-from .rapl_perf_named import is_named
 from .rapl_perf_pmu import directory, find_pmu
 from .rapl_perf_sysfs import SysfsCounters
 from .rapl_perf_zones import SOURCE, PerfZones, wanted_zones
 from .settings import PowerSettings
 from .source import Former, Level, Note, Readings, Source, Zone, ZoneEnergy, utc
 
-__all__ = ["SOURCE", "RaplPerf", "needs", "open_source"]
+__all__ = ["NEEDS", "SOURCE", "RaplPerf", "needs", "open_source"]
 
+NEEDS = Needs(capabilities=(perf_event.CAPABILITY,), calls=perf_event.CALLS)
 # So many looks in a row must find sysfs readable before its zones are left to rapl-sysfs.
 _LOOKS_TO_LEAVE = 2
 # The figure of a former row in a new run, and of a new event without one. A lower figure later is a gap, a
@@ -43,11 +44,11 @@ def needs(settings: PowerSettings) -> Needs:
         return Needs()
     counters = SysfsCounters(settings.path_sysfs)
     counters.look()
-    is_spare = counters.are_readable()
+    is_needed = counters.are_there and not counters.are_readable()
     counters.close()
-    if is_spare and not is_named(settings, SOURCE):
+    if not is_needed and not is_named(settings.power_sources, SOURCE):
         return Needs()
-    return Needs(capabilities=(perf_event.CAPABILITY,), calls=perf_event.CALLS)
+    return NEEDS
 
 
 class RaplPerf:
@@ -118,7 +119,13 @@ class RaplPerf:
         is_readable = self._sysfs.are_readable()
         self._readable_looks = self._readable_looks + 1 if is_readable else 0
         looks = _LOOKS_TO_LEAVE if len(self._zones) else 1
-        if self._readable_looks >= looks and not is_named(self._settings, SOURCE):
+        is_asked_for = is_named(self._settings.power_sources, SOURCE)
+        if not is_asked_for and not self._sysfs.are_there:
+            self._zones.drop_all_but(())
+            return Found(
+                why_none="sysfs shows no RAPL zones; to try perf events, set power.sources=+rapl-perf"
+            )
+        if self._readable_looks >= looks and not is_asked_for:
             self._zones.drop_all_but(())
             return Found(
                 why_none="rapl-sysfs reads the same counters, so no perf event is opened; to have both, name "

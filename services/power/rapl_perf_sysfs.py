@@ -25,10 +25,13 @@ class SysfsCounters:
     def __init__(self, sysfs: Path) -> None:
         self._sysfs = sysfs
         self._meters: dict[Slot, ZoneMeter] = {}
+        self.are_there = False  # zones of RAPL, readable or not
 
     def look(self) -> None:
         """Find out which there are."""
-        found: dict[Slot, RaplZone] = {slot(one.zone): one for one in find_zones(self._sysfs).zones}
+        all_found = find_zones(self._sysfs)
+        self.are_there = bool(all_found.zones or all_found.unreadable or all_found.dangling)
+        found: dict[Slot, RaplZone] = {slot(one.zone): one for one in all_found.zones}
         for gone in self._meters.keys() - found.keys():
             self._meters.pop(gone).close()
         for name, one in found.items():

@@ -10,8 +10,9 @@ from .redfish_bmc import SOURCE
 from .settings import PowerSettings
 from .source import Former, Source
 
-__all__ = ["SOURCE", "needs", "open_source", "period_ns"]
+__all__ = ["NEEDS", "SOURCE", "needs", "open_source", "period_ns"]
 
+NEEDS = Needs(families=(AF_INET, AF_INET6, AF_NETLINK))
 _NO_URL = "there is no BMC to ask: set redfish.url"
 
 
@@ -22,7 +23,7 @@ def period_ns(settings: PowerSettings) -> int:
 
 def needs(settings: PowerSettings) -> Needs:
     """Sockets to reach the BMC, and the one by which getaddrinfo sees which kinds of address there are."""
-    return Needs(families=(AF_INET, AF_INET6, AF_NETLINK) if settings.redfish_url else ())
+    return NEEDS if settings.redfish_url else Needs()
 
 
 def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:

@@ -9,7 +9,6 @@ from msgspec import field
 from wattline.settings import NamedSettings, meaning
 
 from .choice import check
-
 from .redfish_bmc import address
 
 

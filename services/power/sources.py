@@ -31,6 +31,17 @@ class Entry(NamedTuple):
 # Each place is the rank of its source in every power process, so add new sources where they belong.
 SOURCES = (
     Entry("rapl-sysfs", "rapl_sysfs"),  # package, core, uncore, dram, psys
+    Entry("rapl-perf", "rapl_perf"),
+    Entry("rapl-msr", "rapl_msr", by_default=False),
+    Entry("ampere-xgene-hwmon", "hwmon_ampere"),
+    Entry("grace-acpi", "hwmon_grace"),
+    Entry("hwmon", "hwmon"),
+    Entry("cray-pm", "cray_pm"),
+    Entry("redfish", "redfish", Way.WORKER),
+    Entry("ipmi-dcmi", "ipmi_dcmi", Way.WORKER),
+    Entry("acpi", "acpi"),
+    Entry("macsmc", "macsmc"),
     Entry("psys", "psys", Way.ROWS),  # platform, from RAPL's psys
+    Entry("battery", "battery"),
     Entry("trained_power_model", "estimator", Way.ESTIMATE),  # package, dram, platform from CPU time
 )

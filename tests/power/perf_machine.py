@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.power.perf_event import Count, EndedError
-from services.power.settings import PowerSettings
 from services.power.source import Former, Source
 
 from .world import Clock
@@ -14,12 +13,6 @@ from .world import Clock
 # As every kernel has it: 2⁻³² J.
 SCALE = "2.3283064365386962890625e-10"
 CPU_CLOCK, SOFTWARE = "event=0x00", 1  # include/uapi/linux/perf_event.h: counts ns on any machine
-
-
-class NamedSettings(PowerSettings, kw_only=True, frozen=True):
-    """Settings that ask for sources by name."""
-
-    power_sources: str = "rapl-perf"
 
 
 def write(path: Path, text: object):
@@ -36,6 +29,10 @@ class PmuTree:
         write(self.pmu / "type", pmu_type)
         write(self.pmu / "format" / "event", "config:0-7")
         self.cpumask(cpumask)
+        # RAPL zones that can't be read, as in a container whose engine masks powercap.
+        self.masked = sysfs / "class" / "powercap" / "intel-rapl:9"
+        self.masked.parent.mkdir(parents=True)
+        self.masked.symlink_to("nowhere")
 
     def cpumask(self, cpus: str):
         write(self.pmu / "cpumask", cpus)

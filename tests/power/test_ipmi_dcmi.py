@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from services.power import ipmi_dcmi
+from services.power.ipmi_dcmi_device import RECEIVE_MSG_TRUNC, SEND_COMMAND
 from services.power.ipmi_dcmi_message import REQUEST, Answer
 from services.power.needs import Needs
 from services.power.settings import PowerSettings
@@ -213,7 +214,8 @@ def test_a_restart_goes_on(world):
 
 def test_needs_and_period(world, tmp_path_factory):
     """The device asks for the right to read it; without one nothing is asked for."""
-    assert ipmi_dcmi.needs(world.settings) == Needs(("CAP_DAC_READ_SEARCH",))
+    ioctls = (SEND_COMMAND, RECEIVE_MSG_TRUNC)
+    assert ipmi_dcmi.needs(world.settings) == Needs(("CAP_DAC_READ_SEARCH",), ioctls=ioctls)
     assert ipmi_dcmi.needs(PowerSettings(path_dev=tmp_path_factory.mktemp("none"))) == Needs()
     assert ipmi_dcmi.period_ns(world.settings) == 5 * S
     assert ipmi_dcmi.period_ns(PowerSettings(ipmi_period_s=20.0)) == 20 * S

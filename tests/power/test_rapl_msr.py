@@ -18,7 +18,7 @@ from services.power.rapl_msr_registers import AMD_UNIT, INTEL_UNIT, registers, u
 from services.power.settings import PowerSettings
 from services.power.source import Former
 
-from .perf_machine import NamedSettings, PmuTree, write
+from .perf_machine import PmuTree, write
 from .simulated_msr import served, simulated_msr
 from .world import S
 
@@ -67,8 +67,10 @@ class FakeOs:
 
 
 def settings(sysfs: Path, devices: Path | None = None) -> PowerSettings:
-    return NamedSettings(
-        path_sysfs=sysfs, path_dev=devices or Path("/dev"), power_sources="rapl-sysfs,rapl-msr"
+    return PowerSettings(
+        path_sysfs=sysfs,
+        path_dev=devices or Path("/dev"),
+        power_sources="rapl-sysfs,rapl-msr",
     )
 
 
@@ -227,12 +229,13 @@ def test_a_unit_of_zero_is_a_virtual_machine(tmp_path, monkeypatch):
 def test_indexes_are_those_of_sysfs(tmp_path, monkeypatch):
     """Two sockets with two dies each have four packages on Intel; psys is named as in sysfs."""
     places = {0: (0, 0), 1: (0, 1), 2: (1, 0), 3: (1, 1)}
-    PmuTree(tmp_path).cpus(places, INTEL, SKYLAKE)
+    tree = PmuTree(tmp_path)
+    tree.cpus(places, INTEL, SKYLAKE)
     content = {INTEL_UNIT: unit_register(14), PKG: 1 << 14, PSYS: 1 << 14}
     _fake, source = start(monkeypatch, tmp_path, dict.fromkeys(places, content))
     packages = {("package", index) for index in ("0-die-0", "0-die-1", "1-die-0", "1-die-1")}
     assert set(rows_of(source.read(S))) == packages | {("psys", "psys"), ("psys", "psys-1")}
-    PmuTree(tmp_path).cpus(places, AMD, 1, 0x19)
+    tree.cpus(places, AMD, 1, 0x19)
     content = {AMD_UNIT: unit_register(16), AMD_PKG: 1 << 16}
     _fake, source = start(monkeypatch, tmp_path, dict.fromkeys(places, content))
     assert set(rows_of(source.read(S))) == {("package", "0"), ("package", "1")}

@@ -14,7 +14,7 @@ from services.power.rapl_perf import RaplPerf
 from services.power.settings import PowerSettings
 from services.power.source import Former, Level
 
-from .perf_machine import SCALE, FakePmu, NamedSettings, PmuTree, Ticks, former, rows_of
+from .perf_machine import SCALE, FakePmu, PmuTree, Ticks, former, rows_of
 from .world import RANGE_UJ, RaplTree, S
 
 _LOOK_S = 10  # metered.LOOK_NS
@@ -211,8 +211,8 @@ class Beside:
         self.rapl.zone("intel-rapl:0", "package-0", 30_000_000)
 
 
-def named(tree: PmuTree) -> NamedSettings:
-    return NamedSettings(path_sysfs=tree.sysfs)
+def named(tree: PmuTree) -> PowerSettings:
+    return PowerSettings(power_sources="rapl-perf", path_sysfs=tree.sysfs)
 
 
 @pytest.mark.parametrize("wraps", [False, True])
@@ -320,9 +320,22 @@ def test_needs_follow_from_what_is_going_to_be_used(tree, tmp_path_factory):
     right = Needs(("CAP_PERFMON",), (), perf_event.CALLS)
     assert rapl_perf.needs(PowerSettings(path_sysfs=tree.sysfs)) == right
     assert rapl_perf.needs(PowerSettings(path_sysfs=tmp_path_factory.mktemp("none"))) == Needs()
+    tree.masked.unlink()
+    assert rapl_perf.needs(PowerSettings(path_sysfs=tree.sysfs)) == Needs()
     Beside(tree)
     assert rapl_perf.needs(PowerSettings(path_sysfs=tree.sysfs)) == Needs()
     assert rapl_perf.needs(named(tree)) == right
+
+
+def test_without_rapl_in_sysfs_events_are_opened_on_request_only(tree, clock):
+    """Many virtual machines have the PMU, whose counts stand still, and no RAPL."""
+    tree.masked.unlink()
+    pmu = FakePmu(clock)
+    readings = start(tree, pmu).read(clock.now_ns)
+    assert (readings.rows, pmu.opened, readings.nothing_found) == ([], [], True)
+    assert "power.sources=+rapl-perf" in readings.state.reason
+    start(tree, pmu, settings=named(tree))
+    assert pmu.opened
 
 
 def test_a_refusal_is_the_source_s_reason(tree, clock):

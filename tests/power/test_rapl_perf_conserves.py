@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from services.power import rapl_perf_counter, rapl_perf_zones, zone_meter
 from services.power.rapl_perf import RaplPerf
+from services.power.settings import PowerSettings
 from services.power.source import Former
 
-from .perf_machine import FakePmu, NamedSettings, PmuTree, Ticks
+from .perf_machine import FakePmu, PmuTree, Ticks
 from .world import RANGE_UJ, RaplTree
 
 _NS_PER_UJ = 1000  # at 1 W
@@ -39,7 +40,7 @@ class Machine:
 
     def _open(self, former: Former) -> RaplPerf:
         self._show()
-        settings = NamedSettings(path_sysfs=self.tree.sysfs)
+        settings = PowerSettings(power_sources="rapl-perf", path_sysfs=self.tree.sysfs)
         return RaplPerf(settings, former, self.clock.now_ns, open_event=self.pmu.open)
 
     def _show(self):

@@ -39,7 +39,7 @@ class RaplTree:
     def __init__(self, sysfs: Path):
         self.sysfs = sysfs
         self.powercap = sysfs / "class" / "powercap"
-        self.powercap.mkdir(parents=True)
+        self.powercap.mkdir(parents=True, exist_ok=True)
 
     def zone(self, path: str, name: str, energy_uj: int = 0, range_uj: int = RANGE_UJ) -> Path:
         """A zone's directory, e.g. intel-rapl:0/intel-rapl:0:1."""

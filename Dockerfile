@@ -61,6 +61,11 @@ COPY requirements/power.txt /
 RUN pip install --require-hashes --requirement /power.txt \
  && python3 /image_root.py /root/own --beyond /root/common
 
+FROM common-build AS power-bmc-build
+COPY requirements/redfish.txt /
+RUN pip install --require-hashes --requirement /redfish.txt \
+ && python3 /image_root.py /root/own --beyond /root/common
+
 FROM common-build AS metadata-build
 COPY requirements/metadata.txt /
 RUN pip install --require-hashes --requirement /metadata.txt \
@@ -99,9 +104,9 @@ USER 60601:60600
 HEALTHCHECK --interval=60s --timeout=10s --start-period=60s --retries=2 CMD ["wattline", "health", "power"]
 CMD ["power"]
 
-# The same code without that capability, for a power stream that asks a BMC.
+# The same code without that capability, and with the package for Redfish: a power stream that asks a BMC.
 FROM service AS power-bmc
-COPY --from=power-build /root/own /
+COPY --from=power-bmc-build /root/own /
 LABEL org.opencontainers.image.title="wattline-power-bmc"
 ENV WATTLINE_NAME=power-bmc
 USER 60610:60600

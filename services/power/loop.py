@@ -53,7 +53,7 @@ class PowerStage:
             sources=tick.states,
             absent=absent_table(tick.absent),
         )
-        if tick.has_new:
+        if tick.has_new or tick.is_waiting:
             self._runtime.mark_useful()
         for note in tick.notes:
             self._log(note)

@@ -16,6 +16,8 @@ from .sources import Way
 # After so many readings in a row without a new row, the estimate takes over; of a zone that is renewed only
 # once per period, after so many periods. Fewer may be missing for a moment, as when a driver is loaded anew.
 SILENT_MAX = 5
+# A slow meter's newest reading may be so many of its periods old, since it also takes time to arrive.
+_DUE_PERIODS = 3
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Tick:
     notes: list[Note] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
     has_new: bool = False  # a row with a later time than ever
+    is_waiting: bool = False  # nothing new is due: the next reading of a slow meter is yet to come
 
 
 @dataclass
@@ -36,6 +39,7 @@ class _Meter:
     source: Guarded
     newest_ns: int = 0
     awaited_ns: int = 0  # until when it isn't silent, for its zones are renewed only once per period
+    due_ns: int = 0  # until when its next reading may be yet to come
     is_newer: bool = False
     has_rows: bool = False
 
@@ -43,9 +47,9 @@ class _Meter:
         newest_ns = max((row.mono_ns for row in rows), default=0)
         self.is_newer = newest_ns > self.newest_ns
         self.newest_ns, self.has_rows = max(self.newest_ns, newest_ns), bool(rows)
-        self.awaited_ns = max(
-            (row.mono_ns + SILENT_MAX * row.period_ns for row in rows if row.period_ns), default=0
-        )
+        slow = [row for row in rows if row.period_ns]
+        self.awaited_ns = max((row.mono_ns + SILENT_MAX * row.period_ns for row in slow), default=0)
+        self.due_ns = max((row.mono_ns + _DUE_PERIODS * row.period_ns for row in slow), default=0)
 
 
 class Meters:
@@ -96,6 +100,7 @@ class Meters:
             if meter.source.use.way is Way.WORKER and meter.has_rows and not had_rows:
                 tick.notes.append(_found(meter.source.use.name, readings.rows))
         tick.has_new = any(meter.is_newer for meter in self._meters)
+        tick.is_waiting = any(meter.due_ns > now_ns for meter in self._meters)
         if self._estimator is not None and tick.has_new:
             self._return(tick)
         self._withhold(tick)

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from wattline.errors import Fatal, Gone, Retry
 from wattline.wire.frames import UNREADABLE, Activity, SourceState
@@ -35,6 +36,14 @@ class _Answer:
     fatal: Fatal | None = None
 
 
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source that can end a call of its own which hangs."""
+
+    def interrupt(self) -> None:
+        """End the call under way and close; called from another thread, and takes at most 1.5 s."""
+
+
 class Worker:
     """The newest readings of a source, repeated until there are newer ones."""
 
@@ -56,6 +65,7 @@ class Worker:
         self._called_ns = 0  # when the call that is under way began; 0: none is
         self._generation = 0  # raised when all series are to begin again
         self._asked_ns = 0  # when the thread was asked to end
+        self._source: Source | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-worker", daemon=True)
 
@@ -106,6 +116,9 @@ class Worker:
         called_ns = self._called_ns
         if self._thread.ident is None:
             return
+        if called_ns and isinstance(self._source, Interruptible):
+            self._source.interrupt()
+            return
         if not called_ns or self._asked_ns - called_ns <= self._deadline_ns:
             left_ns = self._asked_ns + _CLOSE_NS - time.monotonic_ns()
             self._thread.join(max(0, left_ns) / 1e9)
@@ -130,20 +143,19 @@ class Worker:
         return Readings(self._rows, SourceState(name=self._name, up=False, reason=reason), notes, absent)
 
     def _run(self) -> None:
-        source: Source | None = None
         generation = 0  # that of the source's series
         due_ns = time.monotonic_ns()
         while not self._stop.is_set():
             wanted = self._generation
             self._called_ns = time.monotonic_ns()
             try:
-                if source is None:
+                if self._source is None:
                     former = self._former if wanted == 0 else Former()
-                    source = self._open(former, time.monotonic_ns())
+                    self._source = self._open(former, time.monotonic_ns())
                 elif generation != wanted:
-                    source.begin_again()
+                    self._source.begin_again()
                 generation = wanted
-                answer = _Answer(wanted, source.read(time.monotonic_ns()))
+                answer = _Answer(wanted, self._source.read(time.monotonic_ns()))
             except Fatal as error:
                 answer = _Answer(wanted, fatal=error)
             except Exception as error:  # noqa: BLE001 the thread must live on; the loop says what it was
@@ -153,9 +165,9 @@ class Worker:
             now_ns = time.monotonic_ns()
             due_ns += self._period_ns * max(1, -(-(now_ns - due_ns) // self._period_ns))
             self._stop.wait((due_ns - now_ns) / 1e9)
-        if source is not None:
+        if self._source is not None:
             with contextlib.suppress(Exception):  # it ends anyway
-                source.close()
+                self._source.close()
 
 
 def _text(error: Exception) -> str:

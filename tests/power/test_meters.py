@@ -175,6 +175,19 @@ def test_a_slow_meter_is_waited_for(one, two, model):
     assert len(model.opened) == 1
 
 
+def test_a_stage_waits_for_its_slow_meter_without_being_stuck(one, two):
+    """Health goes by new content: between two readings of a BMC there is none, for three of its periods."""
+    one.is_missing = True
+    two.period_ns = 30 * S
+    both = Set(one, two)
+    assert both.tick().has_new
+    two.is_silent = True
+    for _second in range(3 * 30 - 1):
+        tick = both.tick()
+        assert (tick.has_new, tick.is_waiting) == (False, True)
+    assert not both.tick().is_waiting
+
+
 def test_a_late_meter_covers_no_time_of_the_estimate(one, two, model):
     """A reading 20 s old comes while energy is estimated: its series begins after the estimate's end."""
     one.is_missing = two.is_missing = True

@@ -215,6 +215,16 @@ def test_closing_waits_for_no_call_that_hangs(start, source, monkeypatch):
     monkeypatch.undo()
 
 
+def test_closing_interrupts_a_call_where_the_source_can(start, source):
+    """A session at a BMC is ended also while a request hangs, from the loop's thread."""
+    interrupted = []
+    source.interrupt = lambda: interrupted.append(threading.get_ident())
+    worker = begun(start(), source)
+    worker._called_ns = now() - 3 * S
+    worker.close()
+    assert interrupted == [threading.get_ident()]
+
+
 def test_one_that_was_never_read_is_closed(start, source):
     """No thread has begun, and none does any more."""
     worker = start()

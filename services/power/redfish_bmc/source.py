@@ -140,6 +140,10 @@ class Redfish:
             if is_free:
                 self._busy.release()
 
+    def interrupt(self) -> None:
+        """The same, for a worker whose call hangs (worker.py)."""
+        self.close()
+
     def _begin_again(self) -> None:
         self._must_begin_again, self._former = False, Former()
         self._metered.begin_again()

@@ -8,6 +8,8 @@ import re
 from functools import partial
 from pathlib import Path
 
+from wattline.wire.frames import WHOLE_MACHINE
+
 from .channel import Channel, Found, Kind, Sample, sampled
 from .hwmon_files import check_energy, read_natural, read_text
 from .metered import Metered
@@ -55,7 +57,7 @@ class Counters:
         return Found(list(self._channels.values()), why_none=why_none)
 
     def _channel(self, name: str) -> Channel:
-        zone = Zone(ZONES[name], "0", SOURCE, MEASURED)
+        zone = Zone(ZONES[name], WHOLE_MACHINE, SOURCE, MEASURED)
         return Channel(zone, str(self._directory / name), partial(self._read, name), Kind.COUNTER)
 
     def _read(self, name: str) -> Sample:

@@ -186,7 +186,7 @@ def test_only_powers_image_gives_a_capability():
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     images = dict(re.findall(r"FROM service AS ([\w-]+)\n(.*?)\nCMD", text, flags=re.DOTALL))
     assert [name for name, lines in images.items() if "security.capability" in lines] == ["power"]
-    assert "COPY --from=power-build" in images["power-bmc"]
+    assert "COPY --from=power-bmc-build" in images["power-bmc"]
     assert '"health", "power-bmc"' in images["power-bmc"]
 
 

@@ -44,7 +44,7 @@ def test_each_zone_is_its_counter(node, rig):
     rig.open().ticks((1.0, 0.7, 3.3, 1.0))
     assert rig.zones() == ["dram 0", "package 0", "platform 0"]
     for name, zone in ZONES.items():
-        row = rig.row(zone, "0")
+        row = rig.row(zone, "node")
         assert (row.energy_uj, row.gaps) == (LAWS[name] * 6 * JOULE, 0)
         assert row.zone.source == "cray-pm"
 
@@ -58,7 +58,7 @@ def test_without_times_and_freshness(node, rig):
     del rig.laws[node / "freshness"]
     rig.open().ticks((1, 2))
     assert rig.zones() == ["package 0", "platform 0"]
-    assert rig.row("platform", "0").energy_uj == 21 * JOULE
+    assert rig.row("platform", "node").energy_uj == 21 * JOULE
 
 
 def test_no_new_reading_while_freshness_stands(node, rig):
@@ -69,7 +69,7 @@ def test_no_new_reading_while_freshness_stands(node, rig):
     assert list(readings.rows) == list(before)
     assert readings.state.up
     rig.tick(0.05)
-    assert rig.row("platform", "0").mono_ns == rig.clock.now_ns
+    assert rig.row("platform", "node").mono_ns == rig.clock.now_ns
 
 
 def test_a_controller_that_has_stopped(node, rig):
@@ -83,7 +83,7 @@ def test_a_controller_that_has_stopped(node, rig):
     assert "has stopped measuring" in readings.state.reason
     rig.laws[node / "freshness"] = lambda ns: 5000 + ns // (S // 10)
     assert rig.tick().state.up
-    assert rig.row("platform", "0").energy_uj == 700 * 8 * JOULE
+    assert rig.row("platform", "node").energy_uj == 700 * 8 * JOULE
 
 
 def test_a_torn_set_is_read_again(node, rig, monkeypatch):
@@ -136,8 +136,8 @@ def test_a_text_that_is_no_energy(node, rig, text):
     readings = rig.ticks((1, 1))
     assert [one.zone for one in readings.absent] == ["platform"]
     assert "expected" in readings.absent[0].reason
-    assert rig.row("platform", "0").energy_uj == 700 * JOULE
-    assert rig.row("package", "0").energy_uj == 900 * JOULE
+    assert rig.row("platform", "node").energy_uj == 700 * JOULE
+    assert rig.row("package", "node").energy_uj == 900 * JOULE
 
 
 @pytest.mark.parametrize("number", ERRORS.values(), ids=ERRORS)
@@ -152,7 +152,7 @@ def test_a_file_that_can_not_be_read(node, rig, file, number):
     )
     rig.fail(node / file, None)
     assert rig.tick().state.up
-    assert rig.row("platform", "0").energy_uj == 2100 * JOULE
+    assert rig.row("platform", "node").energy_uj == 2100 * JOULE
 
 
 def test_counters_that_begin_anew(node, rig):
@@ -162,7 +162,7 @@ def test_counters_that_begin_anew(node, rig):
         rig.laws[node / name] = counter(LAWS[name], 5)
     rig.ticks((1, 1, 1))
     for name, zone in ZONES.items():
-        row = rig.row(zone, "0")
+        row = rig.row(zone, "node")
         assert row.gaps == 1
         assert row.energy_uj == LAWS[name] * 3 * JOULE
 
@@ -172,7 +172,7 @@ def test_a_restart(node, rig):
     rig.open().tick()
     rig.clock.advance(1000)
     rig.restart().tick()
-    row = rig.row("platform", "0")
+    row = rig.row("platform", "node")
     assert (row.energy_uj, row.gaps) == (700 * 1002 * JOULE, 0)
 
 
@@ -188,4 +188,4 @@ def test_the_files_come_late(rig, tmp_path):
     directory.mkdir(parents=True)
     rig.law(directory / "energy", counter(500))
     rig.ticks((10, 1))
-    assert rig.row("platform", "0").energy_uj == 500 * JOULE
+    assert rig.row("platform", "node").energy_uj == 500 * JOULE

@@ -23,6 +23,9 @@ UNMATCHED_UNIT = (
 UNREADABLE = "unreadable"  # values of AbsentZones.why: its meter can't be read
 MIRROR = "mirror"  # its counter is, or may be, that of another zone, which is counted
 
+# `index` of a zone that covers the whole machine, whatever it has several of
+WHOLE_MACHINE = "node"
+
 # A reader refuses a negative number wherever this type stands.
 Natural = Annotated[int, Meta(ge=0)]
 

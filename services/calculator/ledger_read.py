@@ -142,6 +142,7 @@ def _partition(document: LedgerDocument) -> Partition:
         document.other_next_source,
         document.other_next_index,
         document.other_until_ns,
+        document.other_forgotten_ns,
     )
 
 

@@ -295,3 +295,4 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     other_next_source: str = ""
     other_next_index: str = ""
     other_until_ns: int = 0
+    other_forgotten_ns: int = 0

@@ -93,6 +93,7 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         other_next_source=partition.next_source,
         other_next_index=partition.next_index,
         other_until_ns=partition.until_ns,
+        other_forgotten_ns=partition.forgotten_ns,
     )
 
 

@@ -74,9 +74,9 @@ class Partition:
     next_source: str = ""  # the platform's new one, once the old one is known up to `until_ns`
     next_index: str = ""
     until_ns: int = 0
+    forgotten_ns: int = 0  # what parts had before this is not known
     _resume_ns: int = 0  # where to go on after a new epoch of the platform's publisher
     _held_ns: int | None = None  # a part is not known beyond, until its new source is read
-    _forgotten_ns: int = 0  # what parts had before this is not known
 
     @property
     def disagreement_uj(self) -> int:
@@ -141,9 +141,11 @@ class Partition:
         if not platforms and not self.source:
             for curve in self.curves.values():
                 curve.points = curve.points[-1:]
-                self._forgotten_ns = max(self._forgotten_ns, curve.points[0][0])
+                self.forgotten_ns = max(self.forgotten_ns, curve.points[0][0])
         if platforms and not self.source:
-            self._start(*platforms[0][1:])
+            _zone, index, source = platforms[0]
+            if self.curves[platforms[0]].points[-1][0] >= self.forgotten_ns:
+                self._start(index, source)
 
     def switch(self) -> bool:
         """Begin another `other`, if the platform's source has changed and the old one is known to its end."""
@@ -155,7 +157,7 @@ class Partition:
     def _start(self, index: str, source: str) -> None:
         self.index, self.source, self.next_source, self._resume_ns = index, source, "", 0
         clock = self.curves[WHOLE, index, source]
-        self.epoch = self.bound_ns = max(clock.begun_ns, self.bound_ns, self._forgotten_ns)
+        self.epoch = self.bound_ns = max(clock.begun_ns, self.bound_ns, self.forgotten_ns)
         self.remainder_uj = self.other_uj = 0
         for curve in self.curves.values():
             curve.forget_before(self.bound_ns)

@@ -153,7 +153,7 @@ class House:
                 continue
             newest_ns, newest_uj = zone.meter.newest
             total_uj = zone.measured_uj + newest_uj - zone.meter.attributed_uj
-            before_ns, before_uj = self._known.get(name, (0, 0))
+            _before_ns, before_uj = self._known.get(name, (0, 0))
             power_uw = self.meter(name[2]).power_uw
             grown_ns = (total_uj - before_uj) * 1000 // power_uw * MS
             assert (total_uj - before_uj) * 1000 % power_uw == 0

@@ -103,7 +103,7 @@ def test_a_spare_that_is_away_itself_takes_nothing():
 
 
 def test_equal_ranks_stay_with_the_first():
-    """Where no publisher sends ranks, the one that came first keeps the slot, and the other one is its spare."""
+    """Where no publisher sends ranks, the one that came first keeps the slot; the other one is its spare."""
     house = pair(rank=0)
     house.seconds(20)
     assert house.owner() == ["redfish"]

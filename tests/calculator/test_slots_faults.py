@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streams that come, hang, die, return and begin anew, and a calculator that is killed: properties of slots."""
+"""Streams that come, hang, die, return and begin anew, and a calculator that is killed."""
 
 import random
 
@@ -53,7 +53,7 @@ class Trouble:
             house.look()
 
     def check(self):
-        """Covered once, which is looked at in each step; each hole is stated, and ends where a count began."""
+        """Covered once (each step looks at that); each hole is stated, and ends where a count began."""
         house = self.house
         stretches = house.stretches()
         if not stretches:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The zone `other` beside several streams: a late BMC, and owners of the platform and of parts that change."""
+"""The zone `other` beside several streams: a late BMC, and owners of platform and parts that change."""
 
 import pytest
 

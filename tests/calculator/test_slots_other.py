@@ -3,7 +3,7 @@
 
 import pytest
 
-from .meters import GOOD, HUNG, House, Meter
+from .meters import GONE, GOOD, HUNG, House, Meter
 from .world import S
 
 W = 1_000_000
@@ -128,6 +128,24 @@ def test_a_change_of_a_parts_owner_is_nothing_to_other(late_s, is_killed):
     assert partition.bound_ns == house.meter("redfish").shown_ns
     assert others(house) == {"redfish": (partition.bound_ns - partition.epoch) // S * REST_W * W}
     assert house.desk.state.zones.partition.disagreement_uj == 0
+
+
+@pytest.mark.parametrize("state", [HUNG, GONE])
+def test_other_waits_for_a_spare_that_is_behind(state):
+    """A platform read each second, a part whose owner goes, and whose spare is read 20 s late."""
+    house = node(
+        Meter("package", "0", "rapl-perf", rank=1, power_uw=PACKAGE_W * W, late_ns=20 * S),
+    )
+    house.meter("redfish").period_ns = house.meter("redfish").late_ns = 0
+    house.seconds(60)
+    house.meter("rapl-sysfs").state = state
+    for _second in range(60):
+        house.seconds(1)
+        partition = house.desk.state.zones.partition
+        assert others(house) == {"redfish": (partition.bound_ns - partition.epoch) // S * REST_W * W}
+    assert house.owner("package") == ["rapl-perf"]
+    assert partition.bound_ns == house.now_ns - 20 * S
+    assert house.holes() == []
 
 
 def test_a_part_whose_stream_has_died_is_waited_for_no_longer():

@@ -3,8 +3,8 @@
 
 import pytest
 
-from services.calculator.candidate import SPARE_POINTS_MAX
-from services.calculator.slots import AWAY_PERIODS, GOOD_READINGS, IS_BETTER, IS_MEASURED, WAS_AWAY
+from services.calculator.candidate import SPARE_POINTS_MAX, Described
+from services.calculator.slots import AWAY_PERIODS, GOOD_READINGS, IS_BETTER, IS_MEASURED, WAS_AWAY, Slots
 
 from .meters import ABSENT, GONE, GOOD, HUNG, House, Meter
 from .world import S
@@ -314,3 +314,18 @@ def test_a_ring_of_readings_is_bounded():
     house.seconds(1)
     assert house.covered["platform", "chassis", "acpi"][0][0] == 1600 * S
     is_exact(house)
+
+
+def test_a_reading_after_a_silence_is_the_first_of_a_row():
+    """Also where nothing else was decided since: five good readings come after it."""
+    slots = Slots()
+    slots.hear("power", 100 * S, S)
+    spare = slots.add(("platform", "0", "acpi"), "power")
+    spare.row = Described(period_ns=S)
+    for second in range(4):
+        slots.hear("power", (101 + second) * S, S)
+        slots.renew(spare)
+    for second in range(6):
+        slots.hear("power", (105 + second) * S, S)
+    slots.renew(spare)
+    assert spare.good == 1

@@ -220,3 +220,21 @@ def test_a_period_of_zero_is_the_frames_interval():
     (spare,) = house.desk.state.zones.slots.spares()
     assert spare.row.period_ns == S
     assert house.meter("acpi").state == GOOD
+
+
+def test_a_stream_of_ever_new_zones_is_bounded():
+    """Other names in each frame: no more of a stream are known than a frame may have, and owners stay."""
+    house = House([Meter("platform", "0", "redfish")])
+    house.seconds(3)
+    for number in range(4):
+        house.seconds(1)
+        frame = attack("power-0", number, house.now_ns, house.paper.seq, rank=2**32 - 1, period_ns=0)
+        house.desk.state.take_power(frame, house.desk.rules)
+    slots = house.desk.state.zones.slots
+    assert len(slots.candidates) == 1 + CANDIDATES_MAX
+    house.seconds(10)
+    frame = attack("power-0", 9, house.now_ns, house.paper.seq, rank=2**32 - 1, period_ns=0)
+    house.desk.state.take_power(frame, house.desk.rules)
+    assert {one.name[2] for one in slots.spares()} == {"evil-9"}, "those that are away make room"
+    assert len(slots.candidates) == 1 + CANDIDATES_MAX
+    assert house.owner() == ["redfish"]

@@ -217,7 +217,7 @@ class Intake:
                     listed.add(owner.name)
                 elif not slots.is_away(owner) and slots.has_spare(owner):
                     unchanged.add(owner.name)  # until it is decided who counts from here on
-            elif slots.is_silent(owner.stream) and slots.is_away(owner):
+            elif slots.has_ended(owner.stream) and slots.is_away(owner):
                 zone.missed = ENDED_AFTER
                 partition.end(owner.name)
             else:

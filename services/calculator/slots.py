@@ -20,6 +20,9 @@ CANDIDATES_MAX = 256
 STREAMS_MAX = 16
 # A spare that has been away for so long (and for its 5 periods) is forgotten.
 FORGOTTEN_NS = 300 * _S
+# A stream without a frame for so long is not waited for. A busy machine may hold up a stage for some seconds,
+# and what `other` takes for its own meanwhile it never gives back.
+_STREAM_ENDED_NS = 60 * _S
 # The most that the time between two frames or ticks counts; or three intervals of the fastest stream.
 _STEP_NS = 3 * _S
 
@@ -83,10 +86,10 @@ class Slots:
             self.awake_ns += min(now_ns - self._now_ns, step_ns) if self._now_ns else 0
             self._now_ns = now_ns
 
-    def is_silent(self, stream: str) -> bool:
-        """True if no frame of a stream has come for so long that it is stale (docs/wire.md, section 6)."""
+    def has_ended(self, stream: str) -> bool:
+        """True if no frame of a stream has come for a minute and for three of its intervals."""
         silent_ns = self.awake_ns - self._heard_ns.get(stream, 0)
-        return silent_ns > 3 * self._intervals_ns.get(stream, 0) + 2 * _S
+        return silent_ns > max(_STREAM_ENDED_NS, 3 * self._intervals_ns.get(stream, 0))
 
     def find(self, name: ZoneName, stream: str) -> Candidate | None:
         """The candidate of a zone in a stream, if it is known."""

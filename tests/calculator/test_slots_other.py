@@ -148,6 +148,21 @@ def test_other_waits_for_a_spare_that_is_behind(state):
     assert house.holes() == []
 
 
+def test_a_part_whose_stream_is_held_up_is_waited_for():
+    """Half a minute without a frame, as on a machine that is too busy: `other` takes nothing for its own."""
+    house = node()
+    house.meters[0].stream = "power-cpu"
+    house.seconds(100)
+    for _time in range(3):
+        house.dead.add("power-cpu")
+        house.seconds(30)
+        house.dead.clear()
+        house.seconds(30)
+    partition = house.desk.state.zones.partition
+    assert partition.bound_ns == house.meter("redfish").shown_ns
+    assert others(house) == {"redfish": (partition.bound_ns - partition.epoch) // S * REST_W * W}
+
+
 def test_a_part_whose_stream_has_died_is_waited_for_no_longer():
     """Without a spare, the platform's other parts go on: what it has counted is `other` from then on."""
     house = node()

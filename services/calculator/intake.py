@@ -82,7 +82,7 @@ class Intake:
             if candidate is None:
                 refused += 1
                 continue
-            candidate.row = Described(
+            described = Described(
                 ranks[row],
                 period_ns(periods_ns[row], power.interval_ns),
                 rows.provenance[row],
@@ -91,6 +91,9 @@ class Intake:
                 rows.gaps[row],
                 integration_uj[row],
             )
+            if candidate.is_owner and (described.provenance != MEASURED) != candidate.is_estimated:
+                self._end(candidate)  # as an estimate it has other rivals: it is decided anew
+            candidate.row = described
             refused += not self._take(candidate, reading, start_ns, rules)
         return names, refused
 
@@ -192,7 +195,7 @@ class Intake:
         zone.provenance, zone.model, zone.error_ratio_ppm = row.provenance, row.model, row.error_ratio_ppm
         for mono_ns, energy_uj in curve.points or [curve.newest]:
             self._count(zone, owner, Reading(curve.epoch, mono_ns, energy_uj), curve.watermark_ns, rules)
-        owner.curve = None
+        owner.curve, owner.is_unseen = None, False
 
     def _newest_ns(self, candidate: Candidate) -> int:
         if candidate.is_counted:

@@ -258,8 +258,13 @@ def _windows(document: LedgerDocument, accounts: Ints, order: Ints) -> list[tupl
 
 
 def _check(state: State) -> None:
-    """The books in a ledger close, or it is not to be trusted."""
+    """The books in a ledger close, and owners have zones in them, or it is not to be trusted."""
     accounts = state.accounts
+    for one in state.zones.slots.owners():
+        if one.is_counted and one.name not in state.zones.zones:
+            raise ValueError(
+                f"candidate {'/'.join(one.name)} of {one.stream}: expected a zone of it, got none"
+            )
     for zone in state.zones.zones.values():
         given_uj = int(accounts.dynamic_uj[zone.number].sum() + accounts.idle_uj[zone.number].sum())
         left_uj = sum(

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sources of all slots in the ledger: the choice of owners, and the readings of spares. Pure."""
 
+from itertools import combinations
+
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import Table
 
 from .candidate import Candidate, Described, Figures
 from .meter import Meter
-from .slots import Slots
+from .slots import Slots, cover_same
 
 _OWNER, _COUNTED, _CURVE, _UNSEEN = 1, 2, 4, 8
 U32_MAX, U64_MAX = 2**32 - 1, 2**64 - 1
@@ -121,7 +123,10 @@ def candidate_points_table(slots: Slots) -> CandidatePointsTable:
 
 
 def slots_from(table: CandidatesTable, points: CandidatePointsTable) -> Slots:
-    """The slots of a ledger. Raises IndexError if the tables contradict each other."""
+    """The slots of a ledger.
+
+    Raises IndexError or ValueError if the tables contradict each other, or a slot has two owners.
+    """
     slots = Slots()
     rows = [_candidate(table, row) for row in range(len(table))]
     for row, mono_ns, energy_uj in zip(points.candidate_row, points.mono_ns, points.energy_uj, strict=True):
@@ -130,7 +135,24 @@ def slots_from(table: CandidatesTable, points: CandidatePointsTable) -> Slots:
             curve.points.append((mono_ns, energy_uj))
     for candidate in rows:
         slots.insert(candidate)
+    _check_owners(rows)
     return slots
+
+
+def _check_owners(rows: list[Candidate]) -> None:
+    for one in rows:
+        if one.is_counted and (not one.is_owner or one.curve is not None):
+            raise ValueError(
+                f"candidate {'/'.join(one.name)} of {one.stream}: expected a counted one to be an owner, and "
+                "to have no curve"
+            )
+    owners = [one for one in rows if one.is_owner]
+    for one, other in combinations(owners, 2):
+        if cover_same(one.name, other.name, is_whole=one.is_whole or other.is_whole):
+            raise ValueError(
+                f"candidate {'/'.join(one.name)} of {one.stream}: expected one owner of its slot, got "
+                f"{'/'.join(other.name)} of {other.stream} as well"
+            )
 
 
 def _candidate(table: CandidatesTable, row: int) -> Candidate:

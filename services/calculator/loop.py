@@ -15,6 +15,7 @@ from .names import Names
 from .odd_rows import CGROUP_ID_MAX, SOCKET_MAX, without_odd_rows
 from .rules import REQUESTS
 from .settings import CalculatorSettings
+from .slots import STREAMS_MAX
 from .state import State
 from .zones import ZONES_MAX
 
@@ -23,7 +24,7 @@ _WAITING_MAX = 64
 SOURCES_MAX = 256  # as docs/wire.md has it
 _ENERGY_FELL = (
     "reading rejected: a zone's energy is below its previous one or more than a zone can use, its epoch is "
-    f"older, its time lies ahead, or it is beyond {ZONES_MAX} zones"
+    f"older, its time lies ahead, or it is beyond {ZONES_MAX} zones or {STREAMS_MAX} streams"
 )
 _ODD_ROWS = (
     f"rows of activity left out: expected cgroup ids and starts of at most {CGROUP_ID_MAX}, sockets of at "

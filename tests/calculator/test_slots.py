@@ -329,3 +329,22 @@ def test_a_reading_after_a_silence_is_the_first_of_a_row():
         slots.hear("power", (105 + second) * S, S)
     slots.renew(spare)
     assert spare.good == 1
+
+
+def test_an_owner_that_becomes_an_estimate_is_chosen_anew():
+    """A source whose rows turn from measured to estimated has other rivals then; no time is counted twice."""
+    house = House([Meter("package", "0", "rapl"), Meter("package", "1", "odd", rank=1)])
+    house.seconds(10)
+    assert house.owner("package") == ["odd", "rapl"]
+    house.meter("odd").provenance = "estimated"
+    house.seconds(10)
+    assert house.owner("package") == ["rapl"]
+    house.kill()
+    house.meter("odd").provenance = "measured"
+    house.seconds(10)
+    assert house.owner("package") == ["odd", "rapl"]
+    house.meter("rapl").state = GONE
+    house.meter("odd").provenance = "estimated"
+    house.seconds(10)
+    assert house.owner("package") == ["odd"]
+    house.kill()

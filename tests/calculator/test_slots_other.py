@@ -152,6 +152,7 @@ def test_a_part_whose_stream_is_held_up_is_waited_for():
     """Half a minute without a frame, as on a machine that is too busy: `other` takes nothing for its own."""
     house = node()
     house.meters[0].stream = "power-cpu"
+    house.meter("redfish").late_ns = 0
     house.seconds(100)
     for _time in range(3):
         house.dead.add("power-cpu")

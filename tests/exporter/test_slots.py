@@ -80,6 +80,9 @@ def test_an_older_calculators_frame_shows_none():
 
 def test_the_page_shows_spares_where_there_are_some():
     """With rank and role; no table where each slot has one source."""
+    page = landing_page(Inputs(energy=energy([("platform", "acpi", "acpi")])), NOW_NS)
+    assert "<td>acpi</td><td>power</td><td>rank 9</td><td>spare</td>" in page
+    assert "former owner" not in page
     page = landing_page(Inputs(energy=energy([("package", "0", "rapl-perf")])), NOW_NS)
     assert "<td>rapl-perf</td><td>power</td><td>rank 9</td><td>spare</td>" in page
     assert "<td>acpi</td><td>power</td><td>rank 9</td><td>former owner</td>" in page

@@ -101,7 +101,8 @@ class Candidate:
             curve = self._begin(epoch, mono_ns, energy_uj)
         elif epoch != curve.epoch:
             # What an earlier epoch had since the owner's newest reading is given up: a gap, if it is needed.
-            curve = self._begin(epoch, epoch, 0, is_unseen=mono_ns > epoch)
+            is_unseen = curve.newest[0] < epoch < mono_ns
+            curve = self._begin(epoch, epoch, 0, is_unseen=is_unseen)
         if mono_ns > curve.watermark_ns:
             curve.points = thinned([*curve.points, (mono_ns, energy_uj)], SPARE_POINTS_MAX)
         figures = Figures(mono_ns, self.row.gaps, self.row.integration_uj)

@@ -154,14 +154,14 @@ def test_a_part_whose_stream_is_held_up_is_waited_for():
     house.meters[0].stream = "power-cpu"
     house.meter("redfish").late_ns = 0
     house.seconds(100)
-    for _time in range(3):
-        house.dead.add("power-cpu")
-        house.seconds(30)
-        house.dead.clear()
-        house.seconds(30)
     partition = house.desk.state.zones.partition
+    for second in range(180):
+        house.dead = {"power-cpu"} if second // 30 % 2 else set()
+        house.seconds(1)
+        assert others(house) == {"redfish": (partition.bound_ns - partition.epoch) // S * REST_W * W}
+    house.dead = set()
+    house.seconds(1)
     assert partition.bound_ns == house.meter("redfish").shown_ns
-    assert others(house) == {"redfish": (partition.bound_ns - partition.epoch) // S * REST_W * W}
 
 
 def test_a_part_whose_stream_has_died_is_waited_for_no_longer():

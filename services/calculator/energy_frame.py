@@ -6,13 +6,21 @@ from typing import Any
 import numpy as np
 
 from wattline.wire.columns import U8, U32, U64
-from wattline.wire.frames import EnergyContainers, EnergyProcesses, EnergyUnattributed, EnergyZones
+from wattline.wire.frames import (
+    ZONES_MAX,
+    EnergyContainers,
+    EnergyProcesses,
+    EnergySpares,
+    EnergyUnattributed,
+    EnergyZones,
+)
 
 from .accounts import Accounts
 from .columns import Ints, u32, u64
 from .rules import Rules
 from .state import State
-from .zones import OTHER, Zone, Zones
+from .zone import Zone
+from .zones import OTHER, Zones
 
 
 def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
@@ -34,7 +42,8 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
     container_names = [one.container_name for one in listed]
     units = [one.unit for one in listed]
     return {
-        "zones": _zones(state.zones, state.now_ns, rules),
+        "zones": _zones(state.zones, rules),
+        "spares": _spares(state.zones),
         "unattributed": unattributed_table(accounts),
         "containers": EnergyContainers(
             container_id=[one.container_id for one in listed],
@@ -63,9 +72,11 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
     }
 
 
-def _zones(zones: Zones, power_ns: int, rules: Rules) -> EnergyZones:
-    """The table of zones; `power_ns`: the time of the newest power frame."""
+def _zones(zones: Zones, rules: Rules) -> EnergyZones:
     rows = list(zones.zones.values())
+    owners = {owner.name: owner for owner in zones.slots.owners()}
+    other = zones.other()
+    of_candidates = [zones.slots.find(zone.name, zone.stream) for zone in rows]
     idle = [zone.idle(rules) for zone in rows]
     return EnergyZones(
         zone=[zone.name[0] for zone in rows],
@@ -78,7 +89,7 @@ def _zones(zones: Zones, power_ns: int, rules: Rules) -> EnergyZones:
         measured_uj=U64(zone.measured_uj for zone in rows),
         idle_uj=U64(zone.idle_uj for zone in rows),
         idle_power_uw=U64(estimate.power_uw for estimate in idle),
-        gaps=U32(min(zone.gaps + zone.told_gaps + zone.meter.gaps, 2**32 - 1) for zone in rows),
+        gaps=U32(min(zone.gaps.total + zone.meter.gaps, 2**32 - 1) for zone in rows),
         share_by=[zone.share_by for zone in rows],
         model_error_ratio_ppm=U32(_ppm(zone.power_model.error_ratio) for zone in rows),
         idle_method=[estimate.method for estimate in idle],
@@ -86,8 +97,25 @@ def _zones(zones: Zones, power_ns: int, rules: Rules) -> EnergyZones:
         interpolation_uj=U64(zone.meter.interpolation_uj for zone in rows),
         join_skew_ns=U64(zone.meter.join_skew_ns for zone in rows),
         disagreement_uj=U64(_disagreement_uj(zones, zone) for zone in rows),
-        is_listed=U8(zone.seen_ns >= power_ns for zone in rows),
+        is_listed=U8(zone.missed == 0 for zone in rows),
         reading_interval_ns=U64(zone.reading_interval_ns for zone in rows),
+        is_owner=U8(zone.name in owners or (zone is other and not zone.stream) for zone in rows),
+        stream=[zone.stream for zone in rows],
+        rank=U32(candidate.row.rank if candidate is not None else 0 for candidate in of_candidates),
+        takeovers=U32(min(zone.takeovers, 2**32 - 1) for zone in rows),
+        integration_uj=U64(min(zone.integration.total, 2**63) for zone in rows),
+    )
+
+
+def _spares(zones: Zones) -> EnergySpares:
+    """Those that are not away, the best of each zone first; as many as a frame may have."""
+    spares = [one for one in zones.slots.spares() if not zones.slots.is_away(one)][:ZONES_MAX]
+    return EnergySpares(
+        zone=[one.name[0] for one in spares],
+        index=[one.name[1] for one in spares],
+        source=[one.name[2] for one in spares],
+        stream=[one.stream for one in spares],
+        rank=U32(one.row.rank for one in spares),
     )
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state that a ledger's document holds. Pure; the counterpart of `ledger_write`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .accounts import Accounts
@@ -8,6 +10,7 @@ from .cgroup_usage import CgroupBook
 from .columns import Ints, ints, rows_of
 from .gpu_usage import GpuBook
 from .idle import Bin, IdlePower
+from .ledger_slots import slots_from
 from .ledger_tables import NO_ROW, LedgerDocument, RowsTable, WorkloadsTable
 from .meter import Meter, Point
 from .model import PowerModel
@@ -15,7 +18,7 @@ from .partition import Curve, Partition
 from .state import State
 from .timeline import Timeline, Window
 from .workloads import Workload
-from .zones import Zone
+from .zone import Reported, Zone
 
 
 def from_document(document: LedgerDocument) -> State:
@@ -26,6 +29,7 @@ def from_document(document: LedgerDocument) -> State:
     """
     state = State(document.epoch)
     state.zones.zones, state.zones.partition = _zones(document), _partition(document)
+    state.zones.slots = slots_from(document.candidates, document.candidate_points)
     for _zone in state.zones.zones:
         state.accounts.add_zone()
     account = document.unattributed
@@ -73,8 +77,7 @@ def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
             table.provenance[number],
             table.model[number],
             table.error_ratio_ppm[number],
-            table.gaps[number],
-            table.told_gaps[number],
+            _reported(number, table.gaps, table.told_gaps, table.base_gaps),
             table.measured_uj[number],
             table.idle_uj[number],
             table.idle_remainder[number],
@@ -83,6 +86,11 @@ def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
             table.share_by[number],
             reading_interval_ns=table.reading_interval_ns[number] if table.reading_interval_ns else 0,
             missed=table.missed[number] if table.missed else 0,
+            stream=table.stream[number] if table.stream else "",
+            takeovers=table.takeovers[number] if table.takeovers else 0,
+            integration=_reported(
+                number, table.integration_uj, table.told_integration_uj, table.base_integration_uj
+            ),
         )
         for number, name in enumerate(zip(table.zone, table.index, table.source, strict=True))
     ]
@@ -94,9 +102,18 @@ def _zones(document: LedgerDocument) -> dict[tuple[str, str, str], Zone]:
     return {zone.name: zone for zone in zones}
 
 
+def _reported(number: int, *columns: Sequence[int]) -> Reported:
+    """A zone's figure from its columns, which older ledgers may not have."""
+    return Reported(*(column[number] if column else 0 for column in columns))
+
+
 def _partition(document: LedgerDocument) -> Partition:
     table = document.curves
     names = list(zip(table.zone, table.index, table.source, strict=True))
+    between: list[list[Point]] = [[] for _curve in names]
+    points = document.curve_points
+    for row, mono_ns, energy_uj in zip(points.curve_row, points.mono_ns, points.energy_uj, strict=True):
+        between[row].append((mono_ns, energy_uj))
     return Partition(
         document.other_source,
         document.other_index,
@@ -111,15 +128,21 @@ def _partition(document: LedgerDocument) -> Partition:
                 sorted(
                     {
                         (table.mono_ns[row], table.energy_uj[row]),
+                        *between[row],
                         (table.newest_ns[row], table.newest_uj[row]),
                     }
                 ),
                 table.base_uj[row],
+                table.begun_ns[row] if table.begun_ns else table.mono_ns[row],
             )
             for row, name in enumerate(names)
         },
         {name for name, listed in zip(names, table.listed, strict=True) if listed},
         {name: listed - 1 for name, listed in zip(names, table.listed, strict=True) if listed},
+        document.other_next_source,
+        document.other_next_index,
+        document.other_until_ns,
+        document.other_forgotten_ns,
     )
 
 
@@ -235,8 +258,13 @@ def _windows(document: LedgerDocument, accounts: Ints, order: Ints) -> list[tupl
 
 
 def _check(state: State) -> None:
-    """The books in a ledger close, or it is not to be trusted."""
+    """The books in a ledger close, and owners have zones in them, or it is not to be trusted."""
     accounts = state.accounts
+    for one in state.zones.slots.owners():
+        if one.is_counted and one.name not in state.zones.zones:
+            raise ValueError(
+                f"candidate {'/'.join(one.name)} of {one.stream}: expected a zone of it, got none"
+            )
     for zone in state.zones.zones.values():
         given_uj = int(accounts.dynamic_uj[zone.number].sum() + accounts.idle_uj[zone.number].sum())
         left_uj = sum(

@@ -9,6 +9,8 @@ from msgspec import Struct, field
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import EnergyUnattributed, Table
 
+from .ledger_slots import CandidatePointsTable, CandidatesTable, no_candidate_points, no_candidates
+
 LEDGER_SCHEMA = 2
 NO_ROW = 0xFFFF_FFFF
 
@@ -16,11 +18,22 @@ NO_ROW = 0xFFFF_FFFF
 class ZonesTable(Table, kw_only=True):
     """Each zone's meter and totals; the order is that of its column everywhere.
 
-    `gaps` are those told in former epochs of the publisher, `told_gaps` in this one; `least_use_ppm` is one
-    more than the figure, 0 if there is none.
+    `gaps` and `integration_uj` are of earlier epochs and stretches, `told_…` of the present one, which began
+    at `base_…`; `least_use_ppm` is one more than the figure, 0 if there is none.
     """
 
-    optional = frozenset({"reading_interval_ns", "missed"})  # older ledgers have none
+    optional = frozenset(  # older ledgers have none
+        {
+            "reading_interval_ns",
+            "missed",
+            "stream",
+            "takeovers",
+            "base_gaps",
+            "integration_uj",
+            "told_integration_uj",
+            "base_integration_uj",
+        }
+    )
 
     zone: list[str]
     index: list[str]
@@ -46,6 +59,12 @@ class ZonesTable(Table, kw_only=True):
     least_use_ppm: U32
     reading_interval_ns: U64 = field(default_factory=U64)
     missed: U32 = field(default_factory=U32)
+    stream: list[str] = field(default_factory=list)
+    takeovers: U32 = field(default_factory=U32)
+    base_gaps: U32 = field(default_factory=U32)
+    integration_uj: U64 = field(default_factory=U64)
+    told_integration_uj: U64 = field(default_factory=U64)
+    base_integration_uj: U64 = field(default_factory=U64)
 
 
 class PointsTable(Table, kw_only=True):
@@ -201,6 +220,8 @@ class CurvesTable(Table, kw_only=True):
     `listed`: 0 for a zone that has ended, else one more than the frames since the one that had it.
     """
 
+    optional = frozenset({"begun_ns"})  # older ledgers have none
+
     zone: list[str]
     index: list[str]
     source: list[str]
@@ -211,6 +232,19 @@ class CurvesTable(Table, kw_only=True):
     energy_uj: U64
     newest_ns: U64
     newest_uj: U64
+    begun_ns: U64 = field(default_factory=U64)
+
+
+class CurvePointsTable(Table, kw_only=True):
+    """What lies between the two points of each curve."""
+
+    curve_row: U32
+    mono_ns: U64
+    energy_uj: U64
+
+
+def _no_curve_points() -> CurvePointsTable:
+    return CurvePointsTable(curve_row=U32(), mono_ns=U64(), energy_uj=U64())
 
 
 class LedgerHeader(Struct, kw_only=True):
@@ -254,3 +288,11 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     other_remainder_uj: int
     other_uj: int
     curves: CurvesTable
+    # From here on, what older ledgers don't have.
+    curve_points: CurvePointsTable = field(default_factory=_no_curve_points)
+    candidates: CandidatesTable = field(default_factory=no_candidates)
+    candidate_points: CandidatePointsTable = field(default_factory=no_candidate_points)
+    other_next_source: str = ""
+    other_next_index: str = ""
+    other_until_ns: int = 0
+    other_forgotten_ns: int = 0

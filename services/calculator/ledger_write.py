@@ -14,11 +14,13 @@ from .accounts import NOBODY
 from .columns import Ints, grown, u32, u64
 from .energy_frame import unattributed_table
 from .gpu_usage import GpuBook
+from .ledger_slots import U32_MAX, U64_MAX, candidate_points_table, candidates_table
 from .ledger_tables import (
     LEDGER_SCHEMA,
     NO_ROW,
     BinsTable,
     CapacityTable,
+    CurvePointsTable,
     CurvesTable,
     FeaturesTable,
     GpuReadTable,
@@ -39,7 +41,7 @@ from .partition import Partition
 from .state import State
 from .usage import UsageBook
 from .workloads import Workload
-from .zones import Zone
+from .zone import Zone
 
 
 def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
@@ -85,6 +87,13 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         other_remainder_uj=partition.remainder_uj,
         other_uj=partition.other_uj,
         curves=_curves_table(partition),
+        curve_points=_curve_points_table(partition),
+        candidates=candidates_table(state.zones.slots),
+        candidate_points=candidate_points_table(state.zones.slots),
+        other_next_source=partition.next_source,
+        other_next_index=partition.next_index,
+        other_until_ns=partition.until_ns,
+        other_forgotten_ns=partition.forgotten_ns,
     )
 
 
@@ -105,8 +114,14 @@ def _zones_table(zones: list[Zone]) -> ZonesTable:
         interpolation_uj=U64(zone.meter.interpolation_uj for zone in zones),
         join_skew_ns=U64(zone.meter.join_skew_ns for zone in zones),
         meter_gaps=U32(zone.meter.gaps for zone in zones),
-        gaps=U32(zone.gaps for zone in zones),
-        told_gaps=U32(zone.told_gaps for zone in zones),
+        gaps=U32(min(zone.gaps.before, U32_MAX) for zone in zones),
+        told_gaps=U32(zone.gaps.now for zone in zones),
+        base_gaps=U32(zone.gaps.base for zone in zones),
+        integration_uj=U64(min(zone.integration.before, U64_MAX) for zone in zones),
+        told_integration_uj=U64(zone.integration.now for zone in zones),
+        base_integration_uj=U64(zone.integration.base for zone in zones),
+        stream=[zone.stream for zone in zones],
+        takeovers=U32(min(zone.takeovers, U32_MAX) for zone in zones),
         reading_interval_ns=U64(zone.reading_interval_ns for zone in zones),
         missed=U32(zone.missed for zone in zones),
         measured_uj=U64(zone.measured_uj for zone in zones),
@@ -227,6 +242,18 @@ def _curves_table(partition: Partition) -> CurvesTable:
         energy_uj=U64(curve.points[0][1] for _name, curve in curves),
         newest_ns=U64(curve.points[-1][0] for _name, curve in curves),
         newest_uj=U64(curve.points[-1][1] for _name, curve in curves),
+        begun_ns=U64(curve.begun_ns for _name, curve in curves),
+    )
+
+
+def _curve_points_table(partition: Partition) -> CurvePointsTable:
+    points = [
+        (row, *point) for row, curve in enumerate(partition.curves.values()) for point in curve.points[1:-1]
+    ]
+    return CurvePointsTable(
+        curve_row=U32(row for row, _ns, _uj in points),
+        mono_ns=U64(mono_ns for _row, mono_ns, _uj in points),
+        energy_uj=U64(energy_uj for _row, _ns, energy_uj in points),
     )
 
 

@@ -5,8 +5,9 @@ from collections import deque
 
 from wattline.errors import Fatal
 from wattline.runtime import Runtime
-from wattline.wire.frames import Activity, AnyFrame, Energy, Metadata, Power, SourceState, none_absent
+from wattline.wire.frames import AbsentZones, Activity, AnyFrame, Energy, Metadata, Power, SourceState
 
+from .absent import union
 from .columns import ImpossibleError
 from .energy_frame import energy_tables
 from .ledger_file import LedgerFile
@@ -14,14 +15,16 @@ from .names import Names
 from .odd_rows import CGROUP_ID_MAX, SOCKET_MAX, without_odd_rows
 from .rules import REQUESTS
 from .settings import CalculatorSettings
+from .slots import STREAMS_MAX
 from .state import State
 from .zones import ZONES_MAX
 
 # Activity that waits for metadata; more than this and the oldest is taken as it is.
 _WAITING_MAX = 64
+SOURCES_MAX = 256  # as docs/wire.md has it
 _ENERGY_FELL = (
     "reading rejected: a zone's energy is below its previous one or more than a zone can use, its epoch is "
-    f"older, its time lies ahead, or it is beyond {ZONES_MAX} zones"
+    f"older, its time lies ahead, or it is beyond {ZONES_MAX} zones or {STREAMS_MAX} streams"
 )
 _ODD_ROWS = (
     f"rows of activity left out: expected cgroup ids and starts of at most {CGROUP_ID_MAX}, sockets of at "
@@ -38,7 +41,7 @@ class CalculatorStage:
         self._names = Names()
         self._waiting: deque[tuple[int, Activity]] = deque()  # with the time of arrival
         self._sources: dict[str, list[SourceState]] = {}
-        self._absent = none_absent()
+        self._absent: dict[str, AbsentZones] = {}  # by power stream
         self._published_ns = self._skew_ns = 0
         self._needs_requests = settings.idle_policy == REQUESTS
         self._ledger = LedgerFile(runtime.directory.ledger, runtime.node, runtime.boot_id)
@@ -67,7 +70,7 @@ class CalculatorStage:
             self._names.take_metadata(frame)
             self._sources["metadata"] = frame.sources
         elif isinstance(frame, Power):
-            self._sources["power"], self._absent = frame.sources, frame.absent
+            self._sources[frame.producer], self._absent[frame.producer] = frame.sources, frame.absent
             self._take_power(frame)
         self._advance()
 
@@ -98,11 +101,26 @@ class CalculatorStage:
         except ImpossibleError as error:
             self._runtime.count("impossible_power", error)
         else:
-            if refused:
-                self._runtime.count("energy_fell", _ENERGY_FELL, readings=refused)
+            self._report(refused)
+
+    def _report(self, refused: int) -> None:
+        """Report rejected readings, and each change of a slot's owner."""
+        if refused:
+            self._runtime.count("energy_fell", _ENERGY_FELL, readings=refused)
+        for change in self._state.intake.take_changes():
+            zone, index, source = change.owner.name
+            self._runtime.log.info(
+                "owner",
+                zone=f"{zone} {index}",
+                source=source,
+                stream=change.owner.stream,
+                previous=", ".join(f"{one.name[2]} ({one.stream})" for one in change.previous),
+                cause=change.reason,
+            )
 
     def on_tick(self, now_ns: int) -> None:
-        """Go on without metadata that doesn't come; give a sign of life."""
+        """Go on without metadata or power that doesn't come; give a sign of life."""
+        self._report(self._state.tick(now_ns, self._rules))
         self._advance()
         if now_ns - self._published_ns >= self._runtime.interval_ns:
             self._publish()
@@ -143,7 +161,9 @@ class CalculatorStage:
             activity_epoch=self._state.usage.epoch,
             activity_mono_ns=self._state.usage.mono_ns,
             activity_skew_ns=self._skew_ns,
-            absent=self._absent,
-            sources=[source for _service, sources in sorted(self._sources.items()) for source in sources],
+            absent=union(self._absent),
+            sources=[source for _of, sources in sorted(self._sources.items()) for source in sources][
+                :SOURCES_MAX
+            ],
             **energy_tables(self._state, self._rules),
         )

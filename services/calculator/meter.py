@@ -27,9 +27,9 @@ def energy_at(points: Sequence[Point], mono_ns: int) -> int:
     return before_uj + (after_uj - before_uj) * (mono_ns - before_ns) // (after_ns - before_ns)
 
 
-def thinned(points: list[Point]) -> list[Point]:
-    """Every other point, if there are too many, and the newest."""
-    return [*points[:-1:2], points[-1]] if len(points) > _POINTS_MAX else points
+def thinned(points: list[Point], most: int = _POINTS_MAX) -> list[Point]:
+    """Every other point, if there are more than `most`, and the newest."""
+    return [*points[:-1:2], points[-1]] if len(points) > most else points
 
 
 class Judgement(Enum):
@@ -88,12 +88,16 @@ class Meter:
         """Go on from a reading that contradicts all earlier ones; the energy up to it is not known: a gap."""
         self._begin(epoch, mono_ns, energy_uj)
 
-    def _begin(self, epoch: int, mono_ns: int, energy_uj: int) -> None:
+    def go_on_at(self, epoch: int, mono_ns: int, energy_uj: int) -> None:
+        """Go on from a point of another count: what flowed since the watermark is another series'."""
         self.epoch = epoch
         self.watermark_ns, self.attributed_uj = mono_ns, energy_uj
         self.points = []
-        self.gaps += 1
         self.read_ns, self.read_uj = mono_ns, energy_uj
+
+    def _begin(self, epoch: int, mono_ns: int, energy_uj: int) -> None:
+        self.go_on_at(epoch, mono_ns, energy_uj)
+        self.gaps += 1
 
     @property
     def newest(self) -> Point:

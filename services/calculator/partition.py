@@ -4,7 +4,7 @@
 Formula 9 in docs/attribution.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from .meter import Point, energy_at, thinned
@@ -20,11 +20,12 @@ ZoneName = tuple[str, str, str]  # zone, index, source
 
 @dataclass
 class Curve:
-    """A zone's energy over all epochs of its publisher. `base_uj`: what it was when the epoch began."""
+    """A zone's energy over all its series and epochs. `base_uj`: what it was when the epoch began."""
 
     epoch: int
     points: list[Point]
     base_uj: int = 0
+    begun_ns: int = 0  # when its present series began
 
     def read(self, epoch: int, mono_ns: int, energy_uj: int) -> None:
         """Take a reading; one that is not newer changes nothing."""
@@ -70,7 +71,12 @@ class Partition:
     curves: dict[ZoneName, Curve] = field(default_factory=dict)
     listed: set[ZoneName] = field(default_factory=set)  # in the newest frames: the others have ended
     missed: dict[ZoneName, int] = field(default_factory=dict)  # frames since the one that had the zone
+    next_source: str = ""  # the platform's new one, once the old one is known up to `until_ns`
+    next_index: str = ""
+    until_ns: int = 0
+    forgotten_ns: int = 0  # what parts had before this is not known
     _resume_ns: int = 0  # where to go on after a new epoch of the platform's publisher
+    _held_ns: int | None = None  # a part is not known beyond, until its new source is read
 
     @property
     def disagreement_uj(self) -> int:
@@ -88,7 +94,7 @@ class Partition:
         `start_ns`: since when a zone that is new has counted.
         """
         if name[0] == WHOLE or name[0] in PARTS:
-            curve = self.curves.setdefault(name, Curve(epoch, [(start_ns, 0)]))
+            curve = self.curves.setdefault(name, Curve(epoch, [(start_ns, 0)], begun_ns=start_ns))
             is_clock = name == (WHOLE, self.index, self.source)
             if is_clock and epoch != curve.epoch and epoch > self.bound_ns:
                 self._resume_ns = epoch
@@ -99,26 +105,68 @@ class Partition:
         if name in self.curves:
             self.curves[name].begin_at(epoch, mono_ns, energy_uj)
 
-    def end_frame(self, listed: set[ZoneName]) -> None:
-        """All readings of a frame have been taken, and these zones were in it."""
-        self.listed = {name for name in self.curves if self._is_there(name, listed)}
+    def begin(self, name: ZoneName, epoch: int, mono_ns: int, energy_uj: int) -> None:
+        """Begin a series of a zone, or go on with one, at a point of its present count."""
+        if name[0] != WHOLE and name[0] not in PARTS:
+            return
+        curve = self.curves.get(name)
+        clock = self.curves.get((WHOLE, self.index, self.source))
+        if name[0] == WHOLE and clock is not None and (curve is not None or name[2] != self.source):
+            if not self.next_source:
+                self.until_ns = clock.points[-1][0]
+            _zone, self.next_index, self.next_source = name
+        if curve is None:
+            self.curves[name] = Curve(epoch, [(mono_ns, energy_uj)], begun_ns=mono_ns)
+        else:
+            curve.begin_at(epoch, mono_ns, energy_uj)
+            curve.begun_ns = mono_ns
+
+    def end(self, name: ZoneName) -> None:
+        """End a zone's series: it is waited for no longer."""
+        if name in self.curves:
+            self.missed[name] = ENDED_AFTER
+            self.listed.discard(name)
+
+    def end_frame(
+        self, listed: set[ZoneName], unchanged: Collection[ZoneName] = (), pending_ns: Collection[int] = ()
+    ) -> None:
+        """All readings of a frame have been taken, and the zones `listed` were in it.
+
+        `unchanged`: those that the frame says nothing of. `pending_ns`: where series begin that have no
+        reading beyond it yet.
+        """
+        self._held_ns = min(pending_ns, default=None)
+        self.listed = {name for name in self.curves if self._is_there(name, listed, unchanged)}
         platforms = [name for name in self.curves if name[0] == WHOLE and name in self.listed]
         if not platforms and not self.source:
             for curve in self.curves.values():
                 curve.points = curve.points[-1:]
-        if platforms and self.source not in {source for _zone, _index, source in platforms}:
-            points = self.curves[platforms[0]].points
-            # One that takes over from another begins with its present reading: what it has counted so far may
-            # be of the other's time.
-            self.epoch = self.bound_ns = (points[-1] if self.source else points[0])[0]
-            _zone, self.index, self.source = platforms[0]
-            self.remainder_uj = self.other_uj = 0
-            for curve in self.curves.values():
-                curve.forget_before(self.bound_ns)
+                self.forgotten_ns = max(self.forgotten_ns, curve.points[0][0])
+        if platforms and not self.source:
+            _zone, index, source = platforms[0]
+            if self.curves[platforms[0]].points[-1][0] >= self.forgotten_ns:
+                self._start(index, source)
 
-    def _is_there(self, name: ZoneName, listed: set[ZoneName]) -> bool:
+    def switch(self) -> bool:
+        """Begin another `other`, if the platform's source has changed and the old one is known to its end."""
+        if not self.next_source or self.bound_ns < self.until_ns:
+            return False
+        self._start(self.next_index, self.next_source)
+        return True
+
+    def _start(self, index: str, source: str) -> None:
+        self.index, self.source, self.next_source, self._resume_ns = index, source, "", 0
+        clock = self.curves[WHOLE, index, source]
+        self.epoch = self.bound_ns = max(clock.begun_ns, self.bound_ns, self.forgotten_ns)
+        self.remainder_uj = self.other_uj = 0
+        for curve in self.curves.values():
+            curve.forget_before(self.bound_ns)
+
+    def _is_there(self, name: ZoneName, listed: set[ZoneName], unchanged: Collection[ZoneName]) -> bool:
         """True for a zone that has not ended: one that is only late must still be waited for."""
-        missed = 0 if name in listed else min(self.missed.get(name, ENDED_AFTER) + 1, ENDED_AFTER)
+        missed = 0 if name in listed else self.missed.get(name, ENDED_AFTER)
+        if name not in listed and name not in unchanged:
+            missed = min(missed + 1, ENDED_AFTER)
         self.missed[name] = missed
         return missed < (ENDED_AFTER if name[0] != WHOLE else 1)
 
@@ -130,6 +178,10 @@ class Partition:
         reached_ns = min((self.curves[name].points[-1][0] for name in self.listed), default=0)
         # Readings of a former epoch are waited for no longer.
         reached_ns = max(reached_ns, self._resume_ns - 1)
+        if self.next_source:
+            reached_ns = min(reached_ns, self.until_ns)
+        if self._held_ns is not None:
+            reached_ns = min(reached_ns, self._held_ns)
         found = []
         for until_ns, _energy_uj in [
             point for point in clock.points if self.bound_ns < point[0] <= reached_ns

@@ -16,6 +16,7 @@ from .attribute import Members
 from .columns import ImpossibleError, Ints, ints, largest
 from .features import features
 from .gpu_usage import GpuBook, GpuWindow
+from .intake import Intake
 from .names import Names
 from .removed_cgroups import LOST_TIME
 from .rows import Found, Rows
@@ -42,16 +43,17 @@ class State:
     workloads: Workloads = field(init=False)
     rows: Rows = field(init=False)
     zones: Zones = field(init=False)
+    intake: Intake = field(init=False)
     acceptance: Acceptance = field(init=False)
     timeline: Timeline = field(default_factory=Timeline)
     gpu_timelines: dict[str, Timeline] = field(default_factory=dict)
-    now_ns: int = 0  # the newest power frame's time
 
     def __post_init__(self) -> None:
         self.workloads = Workloads(self.accounts)
         self.rows = Rows(self.accounts, self.workloads)
         self.acceptance = Acceptance()
         self.zones = Zones(self.accounts)
+        self.intake = Intake(self.zones)
 
     def take_activity(self, activity: Activity, names: Names) -> None:
         """Book the CPU time of a frame; its energy follows when the meters have covered it.
@@ -102,10 +104,18 @@ class State:
         Raises ImpossibleError as above.
         """
         check_sums(power.gpu_use)
-        refused = self.zones.read(power, rules)
-        self.gpu_usage.take(power, {index for zone, index, _source in self.zones.zones if zone == "gpu"})
-        self.now_ns = max(self.now_ns, power.mono_ns)
+        refused = self.intake.read(power, rules)
+        owned = {
+            one.name[1]
+            for one in self.zones.slots.owners()
+            if one.stream == power.producer and one.name[0] == "gpu"
+        }
+        self.gpu_usage.take(power, owned)
         return refused
+
+    def tick(self, now_ns: int, rules: Rules) -> int:
+        """Notice power streams that have stopped; how many readings were refused, as above."""
+        return self.intake.tick(now_ns, rules)
 
     def attribute(self, rules: Rules) -> bool:
         """Give away what meters and activity both cover; whether there was any."""
@@ -120,9 +130,9 @@ class State:
 
         timelines = Timelines(self.timeline, self.gpu_timelines, self._joined)
         advanced = self.zones.attribute(timelines, members_now, rules)
-        self._drop(self.timeline, self.zones.watermarks_ns(self.now_ns))
+        self._drop(self.timeline, self.zones.watermarks_ns())
         for index, timeline in self.gpu_timelines.items():
-            self._drop(timeline, self.zones.watermarks_ns(self.now_ns, of_gpu=index))
+            self._drop(timeline, self.zones.watermarks_ns(of_gpu=index))
         pending = [self.timeline, *self.gpu_timelines.values()]
         self.accounts.reuse_closed(window.accounts for timeline in pending for window in timeline.windows)
         return advanced

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from .http import Response
 from .inputs import Inputs, stage_verdict, why_not_ready
 from .self_metrics import sources
+from .slots import OWNER, standings
 from .snapshot import Snapshots
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -70,6 +71,7 @@ def landing_page(inputs: Inputs, now_ns: int) -> str:
         *_table("Stages", _stages(inputs, now_ns)),
         *_table("Sources", _sources(inputs)),
         *_table("Zones", _zones(inputs)),
+        *_table("Sources of zones", _standings(inputs)),
         *_table("Absent zones", _absent_zones(inputs)),
         "</body></html>",
     ]
@@ -97,6 +99,15 @@ def _zones(inputs: Inputs) -> Iterator[tuple[str, ...]]:
     if inputs.energy is not None:
         zones = inputs.energy.zones
         yield from zip(zones.zone, zones.index, zones.source, zones.provenance, zones.model, strict=True)
+
+
+def _standings(inputs: Inputs) -> Iterator[tuple[str, ...]]:
+    """Only where some slot has more than one source: else the table of zones says it all."""
+    if inputs.energy is not None and inputs.energy.zones.is_owner:
+        rows = standings(inputs.energy)
+        if any(role != OWNER for *_row, role in rows):
+            for zone, index, source, stream, rank, role in rows:
+                yield zone, index, source, stream, f"rank {rank}", role
 
 
 def _absent_zones(inputs: Inputs) -> Iterator[tuple[str, ...]]:

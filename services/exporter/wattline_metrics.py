@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from wattline.wire.frames import Energy
 
-from . import doubt
+from . import doubt, slots
 from .exposition import Block, Family, Rows, label_text
 from .gauges import gauge, info, known
 from .workloads import SYSTEM, TERMINATED, container_names, rows_by_pod, rows_by_unit, rows_unmatched
@@ -24,6 +24,7 @@ def families(energy: Energy) -> Iterator[Family]:
     yield from _zone_gauges(energy)
     yield _absent_zones(energy)
     yield from doubt.families(energy)
+    yield from slots.families(energy)
     modes = workload_modes(energy)
     yield from _container_families(energy, modes)
     yield _pod_family(energy, modes)

@@ -35,8 +35,8 @@ class Trouble:
             paper.meter("dram", str(socket), 3, per_cpu_s=1, per_mmisses=2, socket=of)
         paper.meter("gpu", "GPU-1", 15, per_cpu_s=4)
         period_ns = chance.choice((0, 7 * S, 60 * S))
-        for source in ("redfish", "acpi"):
-            paper.meter("platform", source, 60, per_cpu_s=15, period_ns=period_ns, source=source)
+        for zone, source in (("platform", "redfish"), ("psys", "acpi")):
+            paper.meter(zone, source, 60, per_cpu_s=15, period_ns=period_ns, source=source)
         self.desk = Desk(
             Rules(
                 idle_policy=chance.choice(("node", "even", "usage", "requests")),

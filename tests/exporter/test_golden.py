@@ -12,7 +12,7 @@ from services.exporter import scrape
 from services.exporter.inputs import Inputs
 from services.exporter.self_metrics import HttpCounts
 from wattline import __version__
-from wattline.wire.columns import U32, U64
+from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import SourceState
 
 from .frames import NOW_NS, ZONE_NAMES, books, closed_books, metadata, small, status
@@ -48,6 +48,9 @@ def all_zones() -> bytes:
         "interpolation_uj": U64([1] * len(zones)),
         "join_skew_ns": U64([1] * len(zones)),
         "disagreement_uj": U64([1] * len(zones)),
+        "is_owner": U8([1] * len(zones)),
+        "takeovers": U32([1] * len(zones)),
+        "integration_uj": U64([1] * len(zones)),
     }
     energy = books(
         zones,

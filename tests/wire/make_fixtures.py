@@ -480,6 +480,21 @@ ENERGY_4 = {
         "unit": ["cron.service", "unmatched", "", "", "", ""],
     },
 }
+# Which sources own the slots; spares have no books.
+OWNERS = {
+    "is_owner": u8(1, 0, 1),
+    "stream": ["power", "power", "power-bmc"],
+    "rank": u32(0, 3, 7),
+    "takeovers": u32(2, 1, 0),
+    "integration_uj": u64(0, 0, 12_345),
+}
+SPARES = {
+    "zone": ["platform"],
+    "index": ["acpi"],
+    "source": ["acpi"],
+    "stream": ["power"],
+    "rank": u32(9),
+}
 NO_ENERGY = {
     "zones": {
         "zone": [],
@@ -636,6 +651,7 @@ VALID = {
         ENERGY_4, **USEFUL, zones={"is_listed": u8(1, 1, 0), "reading_interval_ns": u64(10**9, 10**9, 0)}
     ),
     "energy_full_7": changed(ENERGY_3, **USEFUL, absent=ABSENT),
+    "energy_full_8": changed(ENERGY_3, **USEFUL, zones=OWNERS, spares=SPARES),
     "energy_optional_columns_empty": changed(
         ENERGY_2,
         zones={"share_by": [], "model_error_ratio_ppm": u32(), "idle_doubt_uw": u64()},
@@ -789,6 +805,8 @@ INVALID: dict[str, Any] = {
     "invalid__paths_lengths_differ": changed(ACTIVITY_2, paths={"parent_id": u64(0, 1)}),
     "invalid__paths_without_removed": changed(ACTIVITY_2, paths={"removed": ...}),
     "invalid__covers_missing": changed(METADATA, covers_mono_ns=...),
+    "invalid__is_owner_too_few": changed(ENERGY_3, zones={"is_owner": u8(1)}),
+    "invalid__spares_ranks_too_few": changed(ENERGY_3, spares={**SPARES, "rank": u32()}),
     "invalid__is_listed_too_few": changed(ENERGY_3, zones={"is_listed": u8(1)}),
     "invalid__zone_row_out_of_range": changed(ENERGY, unattributed={"zone_row": u32(0, 1, 2)}),
     "invalid__container_row_out_of_range": changed(ENERGY, processes={"container_row": u32(0, 2)}),

@@ -396,7 +396,10 @@ class EnergyZones(Table, kw_only=True):
     energy up to the watermark may be off since no reading stands exactly there, `join_skew_ns` how far the
     nearest reading is from it. `disagreement_uj`, of the zone `other`: how much more the zones within a
     platform's meter have counted than it has. `is_listed`: 1 while power reports the zone;
-    `reading_interval_ns`: between its two newest readings, 0 if there are fewer.
+    `reading_interval_ns`: between its two newest readings, 0 if there are fewer. `is_owner`: 1 while its
+    readings are counted, 0 once another source of the same zone and index is; `stream`: the power stream that
+    they come from; `rank`: as in PowerZones; `takeovers`: how often its series has begun, or gone on, where
+    another source's ended; `integration_uj`: as in PowerZones, of this series.
     """
 
     optional = frozenset(
@@ -410,6 +413,11 @@ class EnergyZones(Table, kw_only=True):
             "disagreement_uj",
             "is_listed",
             "reading_interval_ns",
+            "is_owner",
+            "stream",
+            "rank",
+            "takeovers",
+            "integration_uj",
         }
     )
 
@@ -433,6 +441,25 @@ class EnergyZones(Table, kw_only=True):
     disagreement_uj: U64 = field(default_factory=U64)
     is_listed: U8 = field(default_factory=U8)
     reading_interval_ns: U64 = field(default_factory=U64)
+    is_owner: U8 = field(default_factory=U8)
+    stream: list[str] = field(default_factory=list)
+    rank: U32 = field(default_factory=U32)
+    takeovers: U32 = field(default_factory=U32)
+    integration_uj: U64 = field(default_factory=U64)
+
+
+class EnergySpares(Table, kw_only=True):
+    """Zones that would be counted if those that own their slots had no readings; none of them is away."""
+
+    zone: list[str]
+    index: list[str]
+    source: list[str]
+    stream: list[str]
+    rank: U32
+
+
+def _no_spares() -> EnergySpares:
+    return EnergySpares(zone=[], index=[], source=[], stream=[], rank=U32())
 
 
 class EnergyUnattributed(Table, kw_only=True):
@@ -505,11 +532,13 @@ class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
     processes: EnergyProcesses
     sources: list[SourceState] = field(default_factory=list)
     absent: AbsentZones = field(default_factory=none_absent)  # as power reports them
+    spares: EnergySpares = field(default_factory=_no_spares)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_zones(self.zones)
         _check_zones(self.absent)
+        _check_zones(self.spares)
         for table in (self.containers, self.processes):
             _check_column_lists(table, len(self.zones), "zone")
         for name, column, limit in (

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from wattline.second_look import SecondLook
 
 from .meter import Judgement, Meter, thinned
-from .partition import WHOLE, ZoneName
-from .zone import MEASURED, Reading, agree
+from .partition import ZoneName
+from .zone import MEASURED, Reading, agree, covers_whole_machine
 
 # Readings kept of a spare. The first one is where its series would begin, and is never given up.
 SPARE_POINTS_MAX = 64
@@ -69,7 +69,7 @@ class Candidate:
     @property
     def is_whole(self) -> bool:
         """True if its source's rows of this zone, whatever their index, are the whole machine."""
-        return self.name[0] == WHOLE or self.is_estimated
+        return covers_whole_machine(self.name, is_measured=not self.is_estimated)
 
     @property
     def preference(self) -> tuple[bool, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from wattline.second_look import SecondLook
+from wattline.wire.frames import WHOLE_MACHINE
 from wattline.zone_power import NODE_POWER_MAX_W
 
 from .accounts import Accounts
@@ -24,6 +25,11 @@ class Reading(NamedTuple):
     epoch: int
     mono_ns: int
     energy_uj: int
+
+
+def covers_whole_machine(name: ZoneName, *, is_measured: bool) -> bool:
+    """True if a source's zones of this name, whatever their index, are the whole machine."""
+    return name[0] == WHOLE or name[1] == WHOLE_MACHINE or not is_measured
 
 
 @dataclass
@@ -91,7 +97,7 @@ class Zone:
     @property
     def is_whole(self) -> bool:
         """True if its source's zones of this name, whatever their index, are the whole machine."""
-        return self.name[0] == WHOLE or not self.is_measured
+        return covers_whole_machine(self.name, is_measured=self.is_measured)
 
     def idle(self, rules: Rules) -> Estimate:
         """Its idle power, by the rule in force."""

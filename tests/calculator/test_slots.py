@@ -32,6 +32,20 @@ def test_a_spare_is_not_counted():
     is_exact(house)
 
 
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_row_of_the_whole_node_is_not_counted_beside_its_sockets(is_first):
+    """A counter of all sockets together (index node) and those of the sockets are rivals, by rank."""
+    sockets = [Meter("package", str(socket), "rapl", power_uw=25_000_000) for socket in (0, 1)]
+    node = Meter("package", "node", "cray", rank=0 if is_first else 3, stream="power-cray")
+    for socket in sockets:
+        socket.rank = 3 if is_first else 0
+    house = House([*sockets, node])
+    house.seconds(20)
+    assert set(house.owner("package")) == {"cray" if is_first else "rapl"}
+    (_start_ns, end_ns, _name) = house.stretches()[-1]
+    assert house.total_uj() == (end_ns - house.begun_ns) // 1000 * 50
+
+
 @pytest.mark.parametrize("state", [HUNG, ABSENT, GONE, "dead"])
 @pytest.mark.parametrize("is_killed", [False, True], ids=["alive", "killed"])
 def test_an_owner_that_is_away_loses_its_slot_without_a_hole(state, is_killed):

@@ -16,9 +16,10 @@ The machine has two sockets. Below MOUNTPOINT:
 
 `control` takes "fail PREFIX ERRNO" and "heal PREFIX" (all files whose path begins so), "hide PREFIX", "show
 PREFIX", and "freeze" (from now on no energy flows). `log` has, for each figure by its path, the law's energy
-in µJ at its first and its last reading.
+in µJ at each of its first readings and at its last one.
 
-The law of a meter: power rises from `low_uw` to `high_uw` and falls again, in straight lines, once a period.
+The law of a meter: power rises and falls in straight lines, by CLOCK_MONOTONIC: so a meter elsewhere can have
+the same one.
 """
 
 import contextlib
@@ -35,60 +36,33 @@ from pathlib import Path
 
 import fuse
 
+from tests.power.redfish.law import Law
 from wattline.selftest.dying import die_with_parent
 
-PERIOD_NS = 20_000_000_000
-_UW_NS_PER_UJ = 1_000_000_000
+HALF_NS = 10_000_000_000
 _ATTRIBUTE_BYTES = 4096
 _RANGE_UJ = 262_143_328_850
 _MSR_UNITS_PER_J = 2**14  # as the units register below says
 _MSR_UNIT, _MSR_PACKAGE, _MSR_DRAM = 0x606, 0x611, 0x619
 _REGISTER_BYTES = 8
+_FIRST_READS = 8  # what looks whether a counter can be read, before it counts, is among them
 _CRAY_PERIOD_NS = 100_000_000
-
-
-@dataclass(frozen=True)
-class Law:
-    """Power in µW as straight lines between two levels; energy is its exact integral."""
-
-    low_uw: int
-    high_uw: int
-
-    def power_uw(self, elapsed_ns: int) -> int:
-        """Power at a time."""
-        half_ns = PERIOD_NS // 2
-        within_ns = elapsed_ns % PERIOD_NS
-        rising_ns = within_ns if within_ns <= half_ns else PERIOD_NS - within_ns
-        return self.low_uw + (self.high_uw - self.low_uw) * rising_ns // half_ns
-
-    def energy_uj(self, elapsed_ns: int) -> int:
-        """Energy since the start."""
-        half_ns = PERIOD_NS // 2
-        periods, within_ns = divmod(elapsed_ns, PERIOD_NS)
-        swing_uw = self.high_uw - self.low_uw
-        above = swing_uw * half_ns * periods  # µW·ns; the mean of a period is half of the swing
-        rising_ns = min(within_ns, half_ns)
-        above += swing_uw * rising_ns * rising_ns // PERIOD_NS
-        if within_ns > half_ns:
-            left_ns = PERIOD_NS - within_ns
-            above += swing_uw * half_ns // 2 - swing_uw * left_ns * left_ns // PERIOD_NS
-        return (self.low_uw * elapsed_ns + above) // _UW_NS_PER_UJ
 
 
 @dataclass
 class Figure:
-    """One meter's figure: its law, and the law's energy when it was first and last read."""
+    """One meter's figure: its law, and the law's energy when it was read first and last."""
 
     law: Law
     reads: int = 0
-    first_uj: int = 0
+    first_uj: list[int] = field(default_factory=list)
     last_uj: int = 0
 
-    def read(self, elapsed_ns: int) -> int:
+    def read(self, mono_ns: int) -> int:
         """The law's energy now, which is what was served."""
-        energy_uj = self.law.energy_uj(elapsed_ns)
-        if not self.reads:
-            self.first_uj = energy_uj
+        energy_uj = self.law.energy_uj(mono_ns)
+        if self.reads < _FIRST_READS:
+            self.first_uj.append(energy_uj)
         self.reads += 1
         self.last_uj = energy_uj
         return energy_uj
@@ -98,21 +72,20 @@ class Figure:
 class Machine:
     """All meters of the machine, which has one clock."""
 
-    start_ns: int = field(default_factory=time.monotonic_ns)
     frozen_ns: int | None = None
     figures: dict[str, Figure] = field(default_factory=dict)
 
     @property
-    def elapsed_ns(self) -> int:
-        """Time since the start, or until all was frozen."""
-        return self.frozen_ns if self.frozen_ns is not None else time.monotonic_ns() - self.start_ns
+    def now_ns(self) -> int:
+        """CLOCK_MONOTONIC, or when all was frozen."""
+        return self.frozen_ns if self.frozen_ns is not None else time.monotonic_ns()
 
     def counter(self, path: str, law: Law, text: Callable[[int], str]) -> Callable[[], bytes]:
         """A file that shows energy."""
         figure = self.figures[path] = Figure(law)
 
         def make() -> bytes:
-            return f"{text(figure.read(self.elapsed_ns))}\n".encode()
+            return f"{text(figure.read(self.now_ns))}\n".encode()
 
         return make
 
@@ -121,16 +94,16 @@ class Machine:
         figure = self.figures[path] = Figure(law)
 
         def make() -> bytes:
-            elapsed_ns = self.elapsed_ns
-            figure.read(elapsed_ns)
-            return f"{0 if self.frozen_ns is not None else law.power_uw(elapsed_ns)}\n".encode()
+            now_ns = self.now_ns
+            figure.read(now_ns)
+            return f"{0 if self.frozen_ns is not None else law.power_uw(now_ns)}\n".encode()
 
         return make
 
 
-PACKAGE = (Law(30_000_000, 60_000_000), Law(40_000_000, 90_000_000))
-DRAM = (Law(4_000_000, 9_000_000), Law(5_000_000, 8_000_000))
-PLATFORM = Law(150_000_000, 280_000_000)
+PACKAGE = (Law(30_000_000, 30_000_000, HALF_NS), Law(40_000_000, 50_000_000, HALF_NS))
+DRAM = (Law(4_000_000, 5_000_000, HALF_NS), Law(5_000_000, 3_000_000, HALF_NS))
+PLATFORM = Law(150_000_000, 130_000_000, HALF_NS)
 
 
 Files = dict[str, Callable[[], bytes]]
@@ -144,7 +117,10 @@ def files_of(machine: Machine) -> Files:
     for socket in (0, 1):
         files[f"/dev/cpu/{socket}/msr"] = bytes  # answered by `Registers`
         plain(files, f"/devices/system/cpu/cpu{socket}/topology", physical_package_id=socket, die_id=0)
-    plain(files, "/devices/system/cpu", online="0-1")
+        plain(files, f"/devices/system/node/node{socket}", cpulist=socket)
+    # Ivy Bridge-EP: all of its RAPL counters go by the unit register
+    modalias = "cpu:type:x86,ven0000fam0006mod003E:feature:,0000,"
+    plain(files, "/devices/system/cpu", online="0-1", modalias=modalias)
     return files
 
 
@@ -187,14 +163,14 @@ def _cray(machine: Machine, files: Files) -> None:
     plain(files, directory, generation=1, startup=1_700_000_000)
 
     def freshness() -> bytes:
-        return f"{machine.elapsed_ns // _CRAY_PERIOD_NS}\n".encode()
+        return f"{machine.now_ns // _CRAY_PERIOD_NS}\n".encode()
 
     def text(energy_uj: int) -> str:
         return f"{energy_uj // 1_000_000} J {time.monotonic_ns() // 1000} us"
 
     files[f"{directory}/freshness"] = freshness
     for name, laws in (("energy", (PLATFORM,)), ("cpu_energy", PACKAGE), ("memory_energy", DRAM)):
-        law = Law(sum(one.low_uw for one in laws), sum(one.high_uw for one in laws))
+        law = Law(sum(one.low_uw for one in laws), sum(one.swing_uw for one in laws), HALF_NS)
         files[f"{directory}/{name}"] = machine.counter(f"{directory}/{name}", law, text)
 
 
@@ -202,7 +178,8 @@ def _pmu(_machine: Machine, files: Files) -> None:
     directory = "/bus/event_source/devices/power"
     plain(files, directory, type=1, cpumask="0-1")
     scale = "2.5e-8"  # J for each nanosecond of cpu-clock: 25 W
-    events = {"energy-pkg": "event=0x00", "energy-pkg.scale": scale, "energy-pkg.unit": "Joules"}
+    # uncore, which no other meter has: its law is another one.
+    events = {"energy-gpu": "event=0x00", "energy-gpu.scale": scale, "energy-gpu.unit": "Joules"}
     plain(files, f"{directory}/events", **events)
 
 
@@ -222,7 +199,7 @@ class Registers:
         name = {_MSR_PACKAGE: "package", _MSR_DRAM: "dram"}.get(register)
         if name is None:
             raise fuse.FuseOSError(errno.EIO)
-        energy_uj = self._machine.figures[f"{path}:{name}"].read(self._machine.elapsed_ns)
+        energy_uj = self._machine.figures[f"{path}:{name}"].read(self._machine.now_ns)
         return struct.pack("<Q", energy_uj * _MSR_UNITS_PER_J // 1_000_000 & 0xFFFF_FFFF)
 
 
@@ -289,7 +266,7 @@ class Tree(fuse.Operations):  # type: ignore[misc]
         """Take a command."""
         match data.decode().split():
             case ["freeze"] if path == "/control":
-                self._machine.frozen_ns = self._machine.elapsed_ns
+                self._machine.frozen_ns = self._machine.now_ns
             case ["fail", prefix, name]:
                 self._failing[prefix] = getattr(errno, name)
             case ["heal", prefix]:
@@ -317,7 +294,7 @@ class Tree(fuse.Operations):  # type: ignore[misc]
             path: {"reads": one.reads, "first_uj": one.first_uj, "last_uj": one.last_uj}
             for path, one in self._machine.figures.items()
         }
-        return f"{json.dumps({'elapsed_ns': self._machine.elapsed_ns, 'zones': figures})}\n".encode()
+        return f"{json.dumps({'mono_ns': self._machine.now_ns, 'zones': figures})}\n".encode()
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ The machine has two sockets. Below MOUNTPOINT:
     cray/pm_counters                                  energy in J: node, CPUs, memory
     bus/event_source/devices/power                    a PMU of the software type: perf_event_open is real
     dev/cpu/N/msr                                     RAPL's registers: units, package, DRAM
+    dev/ipmi0                                         a BMC, where ipmi_bmc.c is preloaded: the platform
     control, log                                      see below
 
 `control` takes "fail PREFIX ERRNO" and "heal PREFIX" (all files whose path begins so), "hide PREFIX", "show
@@ -121,6 +122,7 @@ def files_of(machine: Machine) -> Files:
     # Ivy Bridge-EP: all of its RAPL counters go by the unit register
     modalias = "cpu:type:x86,ven0000fam0006mod003E:feature:,0000,"
     plain(files, "/devices/system/cpu", online="0-1", modalias=modalias)
+    files["/dev/ipmi0"] = bytes  # answered by ipmi_bmc.c
     return files
 
 
@@ -163,7 +165,7 @@ def _cray(machine: Machine, files: Files) -> None:
     plain(files, directory, generation=1, startup=1_700_000_000)
 
     def freshness() -> bytes:
-        return f"{machine.now_ns // _CRAY_PERIOD_NS}\n".encode()
+        return f"{time.monotonic_ns() // _CRAY_PERIOD_NS}\n".encode()
 
     def text(energy_uj: int) -> str:
         return f"{energy_uj // 1_000_000} J {time.monotonic_ns() // 1000} us"

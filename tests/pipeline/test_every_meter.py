@@ -12,7 +12,7 @@ import pytest
 
 from services.power.source import rows_of
 from tests.load import SPIN, in_cgroup
-from tests.machine.every_meter import EveryMeter
+from tests.machine.every_meter import EveryMeter, ipmi_bmc
 from tests.machine.every_meter_tree import DRAM, HALF_NS, PACKAGE, PLATFORM
 from tests.power.redfish.authority import Authority
 from tests.power.redfish.bmc import Bmc
@@ -25,7 +25,7 @@ from .services import Service, frame_after, scrape, services
 
 INTERVAL_S = 0.5
 BMC_PERIOD_S = 1.0
-SOURCES = "rapl-sysfs,rapl-perf,rapl-msr,hwmon,cray-pm,acpi,battery"
+SOURCES = "rapl-sysfs,rapl-perf,rapl-msr,hwmon,cray-pm,ipmi-dcmi,acpi,battery"
 LAWS = {
     **{("package", str(socket)): law for socket, law in enumerate(PACKAGE)},
     **{("dram", str(socket)): law for socket, law in enumerate(DRAM)},
@@ -156,6 +156,9 @@ def check_sources(world, run):
     row = rows["platform", "battery", "battery"]
     firsts_uj = log["/class/power_supply/BAT0/power_now"]["first_uj"]
     off_uj = min(abs(PLATFORM.energy_uj(row.mono_ns) - first - row.energy_uj) for first in firsts_uj)
+    ipmi = rows["platform", "ipmi0", "ipmi-dcmi"]
+    true_uj = PLATFORM.energy_uj(ipmi.mono_ns) - PLATFORM.energy_uj(ipmi.epoch)
+    assert abs(ipmi.energy_uj - true_uj) <= true_uj // 50, (ipmi, true_uj)  # it shows whole watts
     # Where the law turns between two readings, power was not monotonic.
     turns = (row.mono_ns - row.epoch) // HALF_NS + 1
     assert 0 < off_uj <= row.integration_uj + turns * TURN_UJ, (row, off_uj)
@@ -206,7 +209,9 @@ def run_pipeline(places, seconds, seed):
         start("services.calculator", run_directory, **interval)
         exporter = start("services.exporter", run_directory, web_listen_address="127.0.0.1:0", **interval)
         tree = {"path_sysfs": machine.sysfs, "path_dev": machine.sysfs / "dev", "power_sources": SOURCES}
-        power = start("services.power", run_directory, **tree, **interval)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LD_PRELOAD", str(ipmi_bmc(tmp_path)))
+            power = start("services.power", run_directory, ipmi_period_s=1, **tree, **interval)
         power_bmc = start(
             "services.power",
             run_directory,

@@ -23,25 +23,23 @@ The law of a meter: power rises and falls in straight lines, by CLOCK_MONOTONIC:
 the same one.
 """
 
-import contextlib
 import errno
 import json
-import signal
-import stat
 import struct
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import fuse
 
 from tests.power.redfish.law import Law
-from wattline.selftest.dying import die_with_parent
+from wattline.selftest.attributes import LOG, Attributes, line, serve
+from wattline.selftest.cpu_files import Maker
 
 HALF_NS = 10_000_000_000
-_ATTRIBUTE_BYTES = 4096
 _RANGE_UJ = 262_143_328_850
 _MSR_UNITS_PER_J = 2**14  # as the units register below says
 _MSR_UNIT, _MSR_PACKAGE, _MSR_DRAM = 0x606, 0x611, 0x619
@@ -81,23 +79,23 @@ class Machine:
         """CLOCK_MONOTONIC, or when all was frozen."""
         return self.frozen_ns if self.frozen_ns is not None else time.monotonic_ns()
 
-    def counter(self, path: str, law: Law, text: Callable[[int], str]) -> Callable[[], bytes]:
+    def counter(self, path: str, law: Law, text: Callable[[int], str]) -> Maker:
         """A file that shows energy."""
         figure = self.figures[path] = Figure(law)
 
-        def make() -> bytes:
-            return f"{text(figure.read(self.now_ns))}\n".encode()
+        def make() -> str:
+            return line(text(figure.read(self.now_ns)))
 
         return make
 
-    def gauge(self, path: str, law: Law) -> Callable[[], bytes]:
+    def gauge(self, path: str, law: Law) -> Maker:
         """A file that shows power in µW."""
         figure = self.figures[path] = Figure(law)
 
-        def make() -> bytes:
+        def make() -> str:
             now_ns = self.now_ns
             figure.read(now_ns)
-            return f"{0 if self.frozen_ns is not None else law.power_uw(now_ns)}\n".encode()
+            return line(0 if self.frozen_ns is not None else law.power_uw(now_ns))
 
         return make
 
@@ -107,7 +105,7 @@ DRAM = (Law(4_000_000, 5_000_000, HALF_NS), Law(5_000_000, 3_000_000, HALF_NS))
 PLATFORM = Law(150_000_000, 130_000_000, HALF_NS)
 
 
-Files = dict[str, Callable[[], bytes]]
+Files = dict[str, Maker]
 
 
 def files_of(machine: Machine) -> Files:
@@ -116,20 +114,20 @@ def files_of(machine: Machine) -> Files:
     for fill in (_powercap, _amd_energy, _platform, _cray, _pmu):
         fill(machine, files)
     for socket in (0, 1):
-        files[f"/dev/cpu/{socket}/msr"] = bytes  # answered by `Registers`
+        files[f"/dev/cpu/{socket}/msr"] = str  # answered by `Registers`
         plain(files, f"/devices/system/cpu/cpu{socket}/topology", physical_package_id=socket, die_id=0)
         plain(files, f"/devices/system/node/node{socket}", cpulist=socket)
     # Ivy Bridge-EP: all of its RAPL counters go by the unit register
     modalias = "cpu:type:x86,ven0000fam0006mod003E:feature:,0000,"
     plain(files, "/devices/system/cpu", online="0-1", modalias=modalias)
-    files["/dev/ipmi0"] = bytes  # answered by ipmi_bmc.c
+    files["/dev/ipmi0"] = str  # answered by ipmi_bmc.c
     return files
 
 
 def plain(files: Files, directory: str, **texts: object) -> None:
     """Add files whose text never changes."""
     for name, text in texts.items():
-        files[f"{directory}/{name}"] = f"{text}\n".encode
+        files[f"{directory}/{name}"] = partial(line, text)
 
 
 def _powercap(machine: Machine, files: Files) -> None:
@@ -164,8 +162,8 @@ def _cray(machine: Machine, files: Files) -> None:
     directory = "/cray/pm_counters"
     plain(files, directory, generation=1, startup=1_700_000_000)
 
-    def freshness() -> bytes:
-        return f"{time.monotonic_ns() // _CRAY_PERIOD_NS}\n".encode()
+    def freshness() -> str:
+        return line(time.monotonic_ns() // _CRAY_PERIOD_NS)
 
     def text(energy_uj: int) -> str:
         return f"{energy_uj // 1_000_000} J {time.monotonic_ns() // 1000} us"
@@ -205,69 +203,40 @@ class Registers:
         return struct.pack("<Q", energy_uj * _MSR_UNITS_PER_J // 1_000_000 & 0xFFFF_FFFF)
 
 
-class Tree(fuse.Operations):  # type: ignore[misc]
-    """The files. As in kernfs, a read of offset 0 makes an attribute anew, and later offsets continue it."""
-
-    use_ns = True
+class Tree(Attributes):
+    """The files of the machine."""
 
     def __init__(self) -> None:
         self._machine = Machine()
         self._registers = Registers(self._machine)
-        self._files = files_of(self._machine) | {"/control": bytes, "/log": self._log}
-        self._directories = {str(parent) for path in self._files for parent in Path(path).parents}
-        self._made: dict[int, bytes] = {}  # by open file
-        self._next = 0
         self._failing: dict[str, int] = {}  # errno by prefix of paths
         self._hidden: set[str] = set()
+        super().__init__(files_of(self._machine) | {LOG: self._log})
 
-    def init(self, path: str) -> None:  # noqa: ARG002
-        """Tell the process that started this one."""
-        print("ready", flush=True)
+    def is_hidden(self, path: str) -> bool:
+        """True for what was hidden."""
+        return any(path.startswith(prefix) for prefix in self._hidden)
 
-    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:  # noqa: ARG002
-        """What stat(2) says."""
-        if self._is_hidden(path) or (path not in self._directories and path not in self._files):
-            raise fuse.FuseOSError(errno.ENOENT)
-        if path in self._directories:
-            return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
-        mode = 0o644 if path == "/control" else 0o444
-        return {"st_mode": stat.S_IFREG | mode, "st_nlink": 1, "st_size": _ATTRIBUTE_BYTES}
-
-    def readdir(self, path: str, fh: int) -> list[str]:  # noqa: ARG002
-        """Names in a directory."""
-        every = [one for one in [*self._directories, *self._files] if not self._is_hidden(one)]
-        return [".", "..", *(Path(one).name for one in every if one != "/" and str(Path(one).parent) == path)]
-
-    def open(self, path: str, flags: int) -> int:  # noqa: ARG002
-        """A number for an open file."""
-        self._check(path)
-        self._next += 1
-        return self._next
-
-    def release(self, path: str, fh: int) -> int:  # noqa: ARG002
-        """Forget what an open file was given."""
-        self._made.pop(fh, None)
-        return 0
+    def check(self, path: str) -> None:
+        """Raise what a file fails with."""
+        if self.is_hidden(path):
+            raise fuse.FuseOSError(errno.ENODEV)
+        for prefix, number in self._failing.items():
+            if path.startswith(prefix):
+                raise fuse.FuseOSError(number)
 
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
         """Part of an attribute, or a register at its offset."""
-        if path.endswith("/msr"):
-            self._check(path)
-            # The kernel asks for whole pages; the register is what stands at the offset.
-            return self._registers.read(path, offset) if size >= _REGISTER_BYTES else b""
-        if offset == 0:
-            self._check(path)
-            self._made[fh] = self._files[path]()
-        return self._made.get(fh, b"")[offset : offset + size]
+        if not path.endswith("/msr"):
+            return super().read(path, size, offset, fh)
+        self.check(path)
+        # The kernel asks for whole pages; the register is what stands at the offset.
+        return self._registers.read(path, offset) if size >= _REGISTER_BYTES else b""
 
-    def truncate(self, path: str, length: int, fh: int | None = None) -> int:  # noqa: ARG002
-        """Do nothing: what opens `control` to write asks for it."""
-        return 0
-
-    def write(self, path: str, data: bytes, offset: int, fh: int) -> int:  # noqa: ARG002
-        """Take a command."""
-        match data.decode().split():
-            case ["freeze"] if path == "/control":
+    def command(self, words: list[str]) -> bool:
+        """As the module says."""
+        match words:
+            case ["freeze"]:
                 self._machine.frozen_ns = self._machine.now_ns
             case ["fail", prefix, name]:
                 self._failing[prefix] = getattr(errno, name)
@@ -278,44 +247,16 @@ class Tree(fuse.Operations):  # type: ignore[misc]
             case ["show", prefix]:
                 self._hidden.discard(prefix)
             case _:
-                raise fuse.FuseOSError(errno.EINVAL)
-        return len(data)
+                return False
+        return True
 
-    def _is_hidden(self, path: str) -> bool:
-        return any(path.startswith(prefix) for prefix in self._hidden)
-
-    def _check(self, path: str) -> None:
-        if self._is_hidden(path):
-            raise fuse.FuseOSError(errno.ENODEV)
-        for prefix, number in self._failing.items():
-            if path.startswith(prefix):
-                raise fuse.FuseOSError(number)
-
-    def _log(self) -> bytes:
+    def _log(self) -> str:
         figures = {
             path: {"reads": one.reads, "first_uj": one.first_uj, "last_uj": one.last_uj}
             for path, one in self._machine.figures.items()
         }
-        return f"{json.dumps({'mono_ns': self._machine.now_ns, 'zones': figures})}\n".encode()
-
-
-def main() -> None:
-    """Serve until told to end."""
-    die_with_parent(signal.SIGTERM)
-    with contextlib.suppress(KeyboardInterrupt):
-        fuse.FUSE(
-            Tree(),
-            str(Path(sys.argv[1]).resolve()),
-            foreground=True,
-            nothreads=True,
-            direct_io=True,
-            allow_other=True,
-            auto_unmount=True,
-            attr_timeout=0,
-            entry_timeout=0,
-            fsname="every_meter",
-        )
+        return line(json.dumps({"zones": figures}))
 
 
 if __name__ == "__main__":
-    main()
+    serve(Tree(), Path(sys.argv[1]), "every_meter")

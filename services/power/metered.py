@@ -78,6 +78,7 @@ class Metered:
             tick.faults.append(self._fault)
         tick.absent += self._found.unreadable
         tick.faults += (one.reason for one in self._found.unreadable)
+        tick.notes += (Note("unreadable", one.reason) for one in self._found.unreadable)
         for book in self._books.values():
             if book.is_listed:
                 self._read(book, now_ns, tick)

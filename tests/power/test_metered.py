@@ -382,12 +382,13 @@ def test_a_machine_without_the_meter_is_no_fault(meter, clock):
 
 
 def test_a_meter_that_can_not_be_read_is_a_fault(meter, clock):
-    """It is there, so it is shown."""
+    """It is there, so it is shown, and said in the log."""
     meter.unreadable = [Absent("test-meter", "", "hwmon3", UNREADABLE, "hwmon3: Permission denied")]
     readings = meter.source().read(clock.now_ns)
     assert not readings.nothing_found
     assert readings.absent == meter.unreadable
     assert readings.state.reason == "hwmon3: Permission denied"
+    assert {(note.event, note.cause) for note in readings.notes} == {("unreadable", readings.state.reason)}
 
 
 def test_no_more_zones_than_a_frame_may_have(meter, clock):

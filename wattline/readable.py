@@ -69,7 +69,7 @@ def require(places: Iterable[str]) -> None:
         raise Fatal(
             f"uid {os.getuid()} can't read the code it runs: {blocked}. Start it by `wattline up` as root, "
             "which runs the services from a copy that they can read, or install Wattline where all can read "
-            "(docs/install.md)",
+            "(docs/install.md), as a power stream beside `power` needs it",
             Fatal.PERMISSION,
         )
 

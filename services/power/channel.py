@@ -8,6 +8,8 @@ from enum import Enum
 
 from .source import Absent, Zone
 
+_SHOWN_MAX = 4  # of a list in a message
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -68,3 +70,9 @@ def sampled(read: Callable[[], int]) -> Sample:
     before_ns = time.monotonic_ns()
     value = read()
     return Sample((before_ns + time.monotonic_ns()) // 2, value)
+
+
+def first_few(texts: Sequence[str]) -> str:
+    """A list for a message, which stays short however many there are."""
+    few, more = texts[:_SHOWN_MAX], len(texts) - _SHOWN_MAX
+    return ", ".join(few) + (f" and {more} more" if more > 0 else "")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from wattline.wire.frames import UNREADABLE
 
 from . import chip_rules
-from .channel import Found
+from .channel import Found, first_few
 from .chip_rules import Rule, instance_of
 from .chip_rules_file import load_rules
 from .hwmon_read import Channels, package_of_node
@@ -110,7 +110,7 @@ class Finder:
         best = min(candidates, key=lambda one: one[:2])
         rivals = [one for one in candidates if one.is_rival(best)]
         if len(rivals) > 1:
-            places = ", ".join(str(one.sensor.paths[0]) for one in rivals)
+            places = first_few([str(one.sensor.paths[0]) for one in rivals])
             _skip(
                 found,
                 f"{zone}: expected one sensor, got {places}: write rules with device or sensor for them",

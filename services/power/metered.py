@@ -8,7 +8,7 @@ from wattline.second_look import AGREEING
 from wattline.wire.frames import UNREADABLE, ZONES_MAX, Activity, SourceState
 
 from .book import Book
-from .channel import Channel, Found
+from .channel import Channel, Found, first_few
 from .source import Absent, Former, Level, Note, Readings, Zone
 
 # How often to look for channels where nothing shows that they may have changed.
@@ -78,6 +78,7 @@ class Metered:
             tick.faults.append(self._fault)
         tick.absent += self._found.unreadable
         tick.faults += (one.reason for one in self._found.unreadable)
+        tick.notes += (Note("unreadable", one.reason) for one in self._found.unreadable)
         for book in self._books.values():
             if book.is_listed:
                 self._read(book, now_ns, tick)
@@ -140,7 +141,7 @@ class Metered:
 
     def _place(self, found: Mapping[Zone, Channel], tick: _Tick) -> list[str]:
         """Take the channels that were found; return why some are left out."""
-        skipped = []
+        left_out: list[str] = []
         for zone, channel in found.items():
             if zone in self._books:
                 if note := self._books[zone].place(channel):
@@ -151,8 +152,11 @@ class Metered:
                     tick.notes.append(Note("zone_found", f"{zone}: {channel.place}", level=Level.INFO))
             else:
                 channel.close()
-                skipped.append(f"{channel.place}: expected at most {ZONES_MAX} zones, got one more")
-        return skipped
+                left_out.append(channel.place)
+        if not left_out:
+            return []
+        got = ZONES_MAX + len(left_out)
+        return [f"expected at most {ZONES_MAX} zones, got {got}; left out: {first_few(left_out)}"]
 
     def _has_room(self) -> bool:
         """Make room for one more zone, if one has gone; should that come back, it begins a new epoch."""

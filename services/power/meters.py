@@ -12,6 +12,7 @@ from wattline.wire.frames import ZONES_MAX, Activity, SourceState
 from .guarded import Guarded, Use
 from .source import Absent, Former, Level, Note, Readings, Zone, ZoneEnergy
 from .sources import Way
+from .worker import NO_ANSWER_YET
 
 # After so many readings in a row without a new row, the estimate takes over; of a zone that is renewed only
 # once per period, after so many periods. Fewer may be missing for a moment, as when a driver is loaded anew.
@@ -67,7 +68,8 @@ class Meters:
         self._silent = 0
         self._until_ns = former.until_ns  # the time of the newest row of all
         self._estimated_ns = 0  # up to when an estimate has counted
-        self._has_begun = False
+        self._named = {use.name for use in uses if use.is_named}
+        self._said_unused: set[str] = set()  # sources without a zone, whose reason the log has
         if not any(meter.source.zones for meter in self._meters):
             self._take_over(former, now_ns)
 
@@ -107,9 +109,7 @@ class Meters:
         self._derive(now_ns, tick)
         if self._estimator is not None:
             self._read_estimate(self._estimator, now_ns, tick)
-        if not self._has_begun:
-            self._has_begun = True
-            tick.notes += self._not_used(tick.states)
+        tick.notes += self._not_used(tick)
         self._limit(tick)
         self._until_ns = max(self._until_ns, *(row.mono_ns for row in tick.rows), 0)
         self._mind_silence(now_ns, tick)
@@ -186,14 +186,26 @@ class Meters:
             source.begin_again()
         self._estimator = Guarded(self._estimate, former, now_ns)
 
-    def _not_used(self, states: Sequence[SourceState]) -> list[Note]:
-        """Why energy is estimated from the start."""
-        if self._estimator is None:
-            return []
+    def _not_used(self, tick: Tick) -> list[Note]:
+        """Why sources have no zone, once each: those that are named, and all while no meter has a zone."""
+        with_rows = {row.zone.source for row in tick.rows}
+        estimate = "" if self._estimate is None else self._estimate.name
+        has_zones = any(meter.has_rows for meter in self._meters)
+        self._said_unused -= with_rows
+        unused = [
+            state
+            for state in tick.states
+            if not state.up
+            and state.name not in with_rows | self._said_unused | {estimate}
+            and state.reason != NO_ANSWER_YET
+            and (state.name in self._named or not has_zones)
+        ]
+        self._said_unused |= {state.name for state in unused}
+        causes = [note.cause for note in tick.notes]
         return [
             Note("source_not_used", state.reason, {"source": state.name}, Level.INFO)
-            for state in states
-            if not state.up and state.name != self._estimator.use.name
+            for state in unused
+            if not any(state.reason in cause for cause in causes)
         ]
 
     def _limit(self, tick: Tick) -> None:
@@ -209,7 +221,7 @@ class Meters:
 
 def _opened(use: Use, former: Former, now_ns: int) -> _Meter:
     newest_ns = max((row.mono_ns for zone, row in former.rows.items() if zone.source == use.name), default=0)
-    return _Meter(Guarded(use, former, now_ns), newest_ns)
+    return _Meter(Guarded(use, former, now_ns), newest_ns, has_rows=newest_ns > 0)
 
 
 def _found(name: str, rows: Sequence[ZoneEnergy]) -> Note:

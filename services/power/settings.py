@@ -16,13 +16,14 @@ class PowerSettings(NamedSettings, kw_only=True, frozen=True):
     """The energy of every zone of this node: from its meters, else estimated from CPU time."""
 
     path_sysfs: Annotated[
-        Path, meaning("where the host's sysfs is mounted; meters are below class/powercap in it")
+        Path,
+        meaning("where the host's sysfs is mounted, which has most meters (class/powercap, class/hwmon)"),
     ] = field(default=Path("/sys"), name="path.sysfs")
     power_sources: Annotated[
         str,
         meaning(
             "which meters to use, separated by commas: names alone (these, in this order), or changes to the "
-            "default: +NAME (first) and -NAME (left out); docs/meters.md lists them",
+            "default: +NAME (first) and -NAME (left out); docs/meters.md lists them and what the default is",
             expected="names of sources, all plain or all with + or -, e.g. rapl-sysfs or -psys",
             check=check,
         ),

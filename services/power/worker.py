@@ -22,6 +22,7 @@ _CLOSE_NS = 1_000_000_000  # for all that a source does at its end, such as endi
 _DEADLINE_NS_MIN = 2_000_000_000  # a healthy network or driver may take that long
 _KEPT = 16  # answers that the loop has not taken yet
 _TEXT_MAX = 200
+NO_ANSWER_YET = "no answer yet"
 
 Open = Callable[[Former, int], Source]
 
@@ -95,7 +96,7 @@ class Worker:
         if self._error:
             return self._without(self._error, notes)
         if self._readings is None:
-            state = SourceState(name=self._name, up=False, reason="no answer yet")
+            state = SourceState(name=self._name, up=False, reason=NO_ANSWER_YET)
             return Readings(self._rows, state, notes, nothing_found=not self._rows)
         return replace(self._readings, notes=notes)
 

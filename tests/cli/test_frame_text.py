@@ -34,6 +34,14 @@ def test_every_published_frame_can_be_shown(path):
     assert len([text for text in lines if text.startswith("    ")]) == count + len(tables)
 
 
+def test_zones_are_shown_with_their_source():
+    """A zone that several sources measure stands there once for each, with the source's name."""
+    text = line(published("power_full_5"))
+    zones = published("power_full_5").zones
+    for name, index, source in zip(zones.zone, zones.index, zones.source, strict=True):
+        assert f"{name}/{index} {source} " in text
+
+
 def test_columns_of_counters_are_named_by_them():
     """In activity a count stands under its counter's name."""
     row = shown(published("activity_full_2"), "cgroups")[1]

@@ -382,12 +382,13 @@ def test_a_machine_without_the_meter_is_no_fault(meter, clock):
 
 
 def test_a_meter_that_can_not_be_read_is_a_fault(meter, clock):
-    """It is there, so it is shown."""
+    """It is there, so it is shown, and said in the log."""
     meter.unreadable = [Absent("test-meter", "", "hwmon3", UNREADABLE, "hwmon3: Permission denied")]
     readings = meter.source().read(clock.now_ns)
     assert not readings.nothing_found
     assert readings.absent == meter.unreadable
     assert readings.state.reason == "hwmon3: Permission denied"
+    assert {(note.event, note.cause) for note in readings.notes} == {("unreadable", readings.state.reason)}
 
 
 def test_no_more_zones_than_a_frame_may_have(meter, clock):
@@ -398,11 +399,20 @@ def test_no_more_zones_than_a_frame_may_have(meter, clock):
     readings = source.read(clock.now_ns)
     assert len(readings.rows) == ZONES_MAX
     assert [note.event for note in readings.notes] == ["zone_skipped"]
+    assert "expected at most 256 zones, got 258; left out: " in readings.notes[0].cause
     assert [key.index for key in meter.closed] == ["256", "257"]
     del meter.shown[zone(index="3")]
     rows = tick(source, clock, LOOK_NS / S).rows
     assert len(rows) == ZONES_MAX
     assert "256" in {row.zone.index for row in rows}
+
+
+def test_very_many_zones_are_one_line_in_the_log(meter):
+    """A short one, which names the first of them."""
+    for index in range(ZONES_MAX + 500):
+        meter.show(index, index=str(index))
+    (note,) = meter.source().read(1).notes
+    assert note.cause.endswith("left out: " + ", ".join(["/meter/package"] * 4) + " and 496 more")
 
 
 def test_a_zone_that_made_room_begins_a_new_epoch(meter, clock):

@@ -88,6 +88,39 @@ def test_what_this_machine_lacks_is_not_shown(one, two, model):
     assert tick.states[1].reason == "not here"
 
 
+def test_why_a_source_has_no_zone_is_logged_once(one, two):
+    """Also without an estimate; where other meters have zones, only of a source that is named."""
+    one.is_missing = two.is_missing = two.is_named = True
+    alone = Set(two)
+    notes = [note for _second in range(5) for note in alone.tick().notes]
+    assert [(note.event, note.fields["source"], note.cause) for note in notes] == [
+        ("source_not_used", "two", "not here")
+    ]
+    one.is_missing = False
+    assert events(Set(one, two).tick()) == ["source_not_used"]
+    two.is_named = False
+    assert events(Set(one, two).tick()) == []
+
+
+def test_a_reason_that_a_note_has_said_is_not_logged_again(two):
+    """A source that failed has said why itself; nor is it when its notes end, as a worker's do."""
+    two.is_named, two.open_error = True, OSError("broken")
+    alone = Set(two)
+    assert [event for _second in range(3) for event in events(alone.tick())] == ["source_failed"] * 3
+
+
+def test_a_source_that_loses_its_zones_is_logged_again(two):
+    """The reason is logged anew after each time with zones."""
+    two.is_named = True
+    alone = Set(two)
+    assert "source_not_used" not in events(alone.tick())
+    for _time in range(2):
+        two.is_missing = True
+        assert [events(alone.tick()).count("source_not_used") for _second in range(3)] == [1, 0, 0]
+        two.is_missing = False
+        assert "source_not_used" not in events(alone.tick())
+
+
 def test_the_estimate_is_there_at_once_where_no_meter_is(one, two, model):
     """It is given the former run's rows, and activity; the meters are looked at all the while."""
     one.is_missing = two.is_missing = True
@@ -157,6 +190,14 @@ def test_a_worker_s_first_rows_are_logged(one, two, model):
     two.is_missing = False
     (note,) = (note for note in both.tick().notes if note.event == "source")
     assert note.fields == {"source": "two", "zones": "package 0, platform 0"}
+    assert "source" not in events(both.tick())
+
+
+def test_a_worker_s_former_rows_are_no_news(one, model, clock):
+    """Rows of the former run, which are repeated until there is an answer, are not logged as found."""
+    one.way = Way.WORKER
+    both = Set(one, model, former=former_of([row(clock, epoch=1, mono_ns=2)]))
+    one.is_silent = True
     assert "source" not in events(both.tick())
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several power streams over real sockets: which are read, which frames count, and what is counted apart."""
 
+import errno
 import itertools
 import os
 import subprocess
@@ -325,6 +326,23 @@ def test_a_reader_does_not_trust_a_streams_directory_of_another_user(run_directo
             assert bool(frames) == (owner == trusted)
             assert ("power-bmc" in reader.distrusted) == (owner != trusted)
     assert read_last(ServiceDirectory(run_directory, "power-bmc", 60999)) is None
+
+
+@pytest.mark.parametrize(("name", "has_cure"), [("power", False), ("power-bmc", True)])
+def test_a_stream_that_is_closed_to_its_reader_says_how_to_open_it(
+    run_directory, monkeypatch, name, has_cure
+):
+    """An operator starts further streams, and has to name the common group."""
+    directory = ServiceDirectory(run_directory, name)
+    directory.prepare()
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(type(directory.path), "lstat", refuse)
+    reason = directory.distrust()
+    assert "is it in the common group?" in reason
+    assert ("--user UID:GID" in reason) == has_cure
 
 
 def test_a_recording_of_two_streams_replays_both(tmp_path):

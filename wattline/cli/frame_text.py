@@ -52,8 +52,8 @@ def _summary(frame: AnyFrame) -> str:
 def _power(frame: Power) -> str:
     zones = frame.zones
     energies = _list(
-        f"{zones.zone[row]}/{zones.index[row]} {zones.energy_uj[row] / _UJ_PER_J:.6f} J "
-        f"{zones.provenance[row]}"
+        f"{zones.zone[row]}/{zones.index[row]} {zones.source[row]} "
+        f"{zones.energy_uj[row] / _UJ_PER_J:.6f} J {zones.provenance[row]}"
         for row in range(len(zones))
     )
     use = frame.gpu_use

@@ -131,7 +131,7 @@ class ServiceDirectory:
         except (FileNotFoundError, NotADirectoryError):
             raise Retry(f"{self.path} does not exist yet") from None
         except PermissionError:
-            return f"{self.path} is not readable for uid {os.geteuid()}: is it in the common group?"
+            return self._unreadable()
         if (reason := self._distrust_of(own)) is not None:
             return reason
         for path in (self.socket, self.last):
@@ -140,10 +140,15 @@ class ServiceDirectory:
             except FileNotFoundError:
                 continue
             except PermissionError:
-                return f"{self.path} is not readable for uid {os.geteuid()}: is it in the common group?"
+                return self._unreadable()
             if owner != own.st_uid:
                 return f"{path} belongs to uid {owner}, expected {own.st_uid}, who owns the directory"
         return None
+
+    def _unreadable(self) -> str:
+        is_extra = is_extra_stream(self.path.name)
+        cure = "; start it with --user UID:GID, the second being that group's number" if is_extra else ""
+        return f"{self.path} is not readable for uid {os.geteuid()}: is it in the common group?{cure}"
 
     def _distrust_of(self, own: os.stat_result) -> str | None:
         """The same of the directory itself."""

@@ -48,6 +48,9 @@ def _of_file(path: Path) -> Credentials:
             data = os.read(descriptor, _FILE_BYTES_MAX + 1) if stat.S_ISREG(status.st_mode) else b""
         finally:
             os.close(descriptor)
+    except PermissionError as error:
+        cure = f"expected a file that uid {os.geteuid()} may read: chown it to that user, with mode 0600"
+        raise Failed(f"{where}: {error.strerror}; {cure}") from None
     except OSError as error:
         raise Failed(f"{where}: {error.strerror}") from None
     if not stat.S_ISREG(status.st_mode):

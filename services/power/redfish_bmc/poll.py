@@ -3,8 +3,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from wattline.wire.frames import UNREADABLE
+
 from ..channel import Found, Kind
-from ..source import MEASURED, Level, Note, Zone
+from ..source import MEASURED, Absent, Level, Note, Zone
 from . import SOURCE
 from .clock import BmcClock
 from .errors import Failed
@@ -49,7 +51,7 @@ class Poll:
         self._clock = BmcClock()
         self._watched: dict[Zone, Watched] = {}
         self._skipped: Sequence[str] = ()
-        self._why_none = "not read yet"
+        self._why_none = ""  # empty before the first round
         self._rounds_until_look = 0
         self._not_before_ns = 0
         self._refused_logins = 0
@@ -74,9 +76,11 @@ class Poll:
         self._say_whether_back()
 
     def found(self) -> Found:
-        """The channels of all chassis."""
+        """The channels of all chassis; without any, a BMC that can't be read."""
         channels = [one.channel for one in self._watched.values()]
-        return Found(channels, skipped=self._skipped, why_none=self._why_none)
+        if channels or not self._why_none:
+            return Found(channels, skipped=self._skipped, why_none="not read yet")
+        return unreadable(self._why_none, self._skipped)
 
     def forget_readings(self) -> None:
         """Have no reading until the next round: what is older is another series'."""
@@ -151,6 +155,11 @@ class Poll:
                 continue
             self._watched[zone] = Watched(zone, meter, self._url, self._period_ns, self._last.get(zone))
             self.notes.append(self._watched[zone].described())
+
+
+def unreadable(reason: str, skipped: Sequence[str] = ()) -> Found:
+    """A BMC none of whose chassis can be read: a fault, since a setting says that there is a BMC."""
+    return Found(unreadable=[Absent(SOURCE, "", "bmc", UNREADABLE, reason)], skipped=skipped)
 
 
 def _is_better(meter: Meter, known: Watched) -> bool:

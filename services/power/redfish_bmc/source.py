@@ -15,7 +15,7 @@ from ..metered import Metered
 from ..settings import PowerSettings
 from ..source import Former, Level, Note, Readings, Zone, ZoneEnergy
 from . import SOURCE, address, credentials
-from .poll import Poll
+from .poll import Poll, unreadable
 from .session import Session
 from .sockets import Trust
 from .transport import Transport
@@ -151,7 +151,7 @@ class Redfish:
             self._poll.forget_readings()
 
     def _find(self) -> Found:
-        return Found(why_none=self._why_none) if self._poll is None else self._poll.found()
+        return unreadable(self._why_none) if self._poll is None else self._poll.found()
 
     def _waiting(self) -> list[ZoneEnergy]:
         """The rows of a former run, until it is known which chassis there are."""

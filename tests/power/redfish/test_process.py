@@ -13,7 +13,7 @@ import pytest
 from services.power import redfish
 from services.power.needs import Needs
 from services.power.settings import PowerSettings
-from services.power.source import Former
+from services.power.source import Former, Level
 from wattline.errors import Fatal
 
 from .bmc import Bmc
@@ -138,6 +138,17 @@ def test_a_machine_without_the_package(bmc, clock, monkeypatch):
     monkeypatch.setitem(sys.modules, "redfish", None)
     with Rounds(bmc, clock) as source:
         assert "pip install 'wattline[redfish]'" in source.round().state.reason
+
+
+def test_a_bmc_that_was_never_read_is_a_fault(bmc, clock, tmp_path):
+    """Its reason is logged as an error and shown, though no chassis is known yet."""
+    with Rounds(bmc, clock, redfish_credentials_file=str(tmp_path / "none")) as source:
+        readings = source.rounds(2)
+    assert not readings.nothing_found
+    assert [(one.zone, one.index) for one in readings.absent] == [("", "bmc")]
+    assert "No such file" in readings.state.reason
+    said = {(note.event, note.cause, note.level) for note in source.notes}
+    assert said == {("unreadable", readings.state.reason, Level.COUNTED)}
 
 
 def test_an_address_with_a_path_is_refused():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The password stays where it belongs."""
 
+import errno
 import gc
 import logging
 import os
@@ -199,6 +200,17 @@ def test_a_file_of_another_form(tmp_path, content):
         str(caught.value)
         == f"credentials file {path}: expected two lines in UTF-8, the user and the password"
     )
+
+
+def test_a_file_of_another_user(tmp_path, monkeypatch):
+    """The words say who has to be able to read it."""
+
+    def refuse(path, *_flags):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(credentials.os, "open", refuse)
+    with pytest.raises(Failed, match=f"Permission denied; expected a file that uid {os.geteuid()} may read"):
+        credentials.read(str(tmp_path / "account"), {})
 
 
 def test_no_file(tmp_path):

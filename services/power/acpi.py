@@ -31,6 +31,11 @@ def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:
     return Metered(SOURCE, finder.find, former, now_ns)
 
 
+def period_ns(settings: PowerSettings) -> int:
+    """As often as the files of other meters are read. The firmware may take its time for each reading."""
+    return settings.interval_ns
+
+
 class Finder:
     r"""Discovery of the one meter that measures the whole machine.
 

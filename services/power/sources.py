@@ -39,7 +39,7 @@ SOURCES = (
     Entry("cray-pm", "cray_pm"),
     Entry("redfish", "redfish", Way.WORKER),
     Entry("ipmi-dcmi", "ipmi_dcmi", Way.WORKER),
-    Entry("acpi", "acpi"),
+    Entry("acpi", "acpi", Way.WORKER),  # the firmware may ask a BMC for each reading
     Entry("macsmc", "macsmc"),
     Entry("psys", "psys", Way.ROWS),  # platform, from RAPL's psys
     Entry("battery", "battery"),

@@ -20,6 +20,7 @@ from .source import Absent, Former, Note, Readings, Source, Zone, ZoneEnergy
 
 _CLOSE_NS = 1_000_000_000  # for all that a source does at its end, such as ending a session
 _DEADLINE_NS_MIN = 2_000_000_000  # a healthy network or driver may take that long
+_LOOK_NS = 10_000_000_000  # between two looks for a meter that this machine doesn't have
 _KEPT = 16  # answers that the loop has not taken yet
 _TEXT_MAX = 200
 NO_ANSWER_YET = "no answer yet"
@@ -164,7 +165,9 @@ class Worker:
             self._answers.append(answer)
             self._called_ns = 0
             now_ns = time.monotonic_ns()
-            due_ns += self._period_ns * max(1, -(-(now_ns - due_ns) // self._period_ns))
+            is_none = answer.readings is not None and answer.readings.nothing_found
+            period_ns = max(self._period_ns, _LOOK_NS) if is_none else self._period_ns
+            due_ns += period_ns * max(1, -(-(now_ns - due_ns) // period_ns))
             self._stop.wait((due_ns - now_ns) / 1e9)
         if self._source is not None:
             with contextlib.suppress(Exception):  # it ends anyway

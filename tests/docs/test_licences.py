@@ -29,5 +29,6 @@ def test_every_file_has_its_spdx_line():
         if path.name.startswith("LICENSE-") or path.suffix in WITHOUT or not path.stat().st_size:
             continue
         head = path.read_text(encoding="utf-8")[:1000]
-        wanted = EBPF if path.suffix in (".c", ".h") else "Apache-2.0"
+        is_ebpf = path.suffix in (".c", ".h") and path.is_relative_to(ROOT / "services" / "probe")
+        wanted = EBPF if is_ebpf else "Apache-2.0"
         assert wanted in head, path.relative_to(ROOT)

@@ -3,6 +3,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -141,6 +142,21 @@ def test_readings_come_once_per_period(start, source, monkeypatch):
         source.let(ConnectionRefusedError(111, "Connection refused"))
         clock.advance(waits[-1])
     assert waits == [7.0, 10.0, 5.0]
+
+
+def test_a_meter_that_this_machine_lacks_is_looked_for_seldom(start, source, monkeypatch):
+    """A thread that wakes up at each tick for nothing would cost every machine something."""
+    clock, waits = Clock(), []
+    monkeypatch.setattr("services.power.worker.time", clock)
+    worker = start(period_ns=1 * S)
+    monkeypatch.setattr(worker._stop, "wait", waits.append)
+    worker.read(clock.now_ns)
+    source.entered()
+    source.let(source)
+    for nothing_found in (True, False):
+        source.let(replace(good(), nothing_found=nothing_found))
+        clock.advance(waits[-1])
+    assert waits == [10.0, 1.0]
 
 
 def test_a_wrong_setting_ends_the_service(start, source):

@@ -195,4 +195,6 @@ class House:
         return sum(uj for _ns, uj in self._known.values())
 
     def gaps(self):
-        return sum(self.desk.tables()["zones"].gaps)
+        """Of all series, but for `other`, which follows them."""
+        zones = self.desk.tables()["zones"]
+        return sum(gaps for zone, gaps in zip(zones.zone, zones.gaps, strict=True) if zone != "other")

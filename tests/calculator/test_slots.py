@@ -6,7 +6,7 @@ import pytest
 from services.calculator.candidate import SPARE_POINTS_MAX, Described
 from services.calculator.slots import AWAY_PERIODS, GOOD_READINGS, IS_BETTER, IS_MEASURED, WAS_AWAY, Slots
 
-from .meters import ABSENT, GONE, GOOD, HUNG, House, Meter
+from .meters import ABSENT, GONE, GOOD, HUNG, PROCESS, House, Meter
 from .world import S
 
 
@@ -140,6 +140,28 @@ def test_one_source_in_two_streams_is_counted_once():
     assert len(house.desk.tables()["zones"]) == 1
     assert [one.stream for one in house.desk.state.zones.slots.owners()] == ["power-b"]
     is_exact(house)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["alive", "killed"])
+def test_the_last_second_of_a_stream_goes_to_its_users(is_killed):
+    """Its window is not complete when another stream of the same source takes over; it waits for that."""
+    house = House(
+        [Meter("package", "0", "rapl-sysfs"), Meter("package", "0", "rapl-sysfs", stream="power-b", rank=1)]
+    )
+    for second in range(60):
+        house.dead = {"power"} if second // 15 % 2 else set()
+        house.paper.run(S // 2, {(PROCESS, 0): (0.2, 1, 1, 0)})
+        for stream in sorted({"power", "power-b"} - house.dead):
+            house.take(house.frame(stream))
+        if is_killed and second % 7 == 0:
+            house.kill()
+        house.paper.run(S // 2, {(PROCESS, 0): (0.2, 1, 1, 0)})
+        for frame in (house.paper.metadata(), house.paper.activity()):
+            house.desk.take(frame)
+        house.look()
+    assert len(house.changes) >= 3
+    assert house.holes() == []
+    assert house.desk.left_uj("package") == {}
 
 
 def test_a_meter_takes_over_from_an_estimate_at_once():

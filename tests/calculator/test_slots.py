@@ -148,11 +148,13 @@ def test_the_last_second_of_a_stream_goes_to_its_users(is_killed):
     house = House(
         [Meter("package", "0", "rapl-sysfs"), Meter("package", "0", "rapl-sysfs", stream="power-b", rank=1)]
     )
+    shown = []
     for second in range(60):
         house.dead = {"power"} if second // 15 % 2 else set()
         house.paper.run(S // 2, {(PROCESS, 0): (0.2, 1, 1, 0)})
         for stream in sorted({"power", "power-b"} - house.dead):
             house.take(house.frame(stream))
+            shown.append(house.desk.tables())
         if is_killed and second % 7 == 0:
             house.kill()
         house.paper.run(S // 2, {(PROCESS, 0): (0.2, 1, 1, 0)})
@@ -162,6 +164,9 @@ def test_the_last_second_of_a_stream_goes_to_its_users(is_killed):
     assert len(house.changes) >= 3
     assert house.holes() == []
     assert house.desk.left_uj("package") == {}
+    for tables in shown:
+        spares = [*tables["spares"].stream]
+        assert tables["zones"].stream[0] not in spares, "shown as the owner and as its own spare"
 
 
 def test_a_meter_takes_over_from_an_estimate_at_once():

@@ -224,3 +224,15 @@ def test_time_that_other_skips_is_its_gap():
     house.seconds(10)
     assert house.owner() == ["acpi"]
     assert other_gaps(house) == {"redfish": 1, "acpi": 1}
+
+
+def test_a_former_other_keeps_no_windows():
+    """Where its series would go on, others have come to by then: activity is not kept for it."""
+    house = node(Meter("platform", "acpi", "acpi", "power-bmc", rank=2, power_uw=PLATFORM_W * W))
+    redfish = house.meter("redfish")
+    redfish.period_ns = redfish.late_ns = 0
+    house.seconds(20)
+    redfish.state = HUNG
+    house.seconds(60)
+    assert set(others(house)) == {"redfish", "acpi"}
+    assert len(house.desk.state.timeline.windows) <= 2

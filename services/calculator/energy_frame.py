@@ -111,7 +111,7 @@ def _zones(zones: Zones, rules: Rules) -> EnergyZones:
 
 
 def _spares(zones: Zones) -> EnergySpares:
-    """Those that are not away, the best of each zone first; as many as a frame may have."""
+    """Spares that are not away, the best first; as many as a frame may have."""
     spares = [one for one in zones.slots.spares() if not zones.slots.is_away(one)][:ZONES_MAX]
     return EnergySpares(
         zone=[one.name[0] for one in spares],

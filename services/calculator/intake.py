@@ -21,7 +21,7 @@ from .zones import OTHER, Zones
 
 @dataclass
 class Intake:
-    """Takes frames into zones. `changes`: of owners, until somebody takes them."""
+    """Takes frames into zones. `changes`: of owners, until they are taken."""
 
     zones: Zones
     changes: list[Change] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Intake:
         return refused + read_other(self.zones, rules)
 
     def tick(self, now_ns: int, rules: Rules) -> int:
-        """Notice what no frame tells: streams that send none; return how many readings were rejected."""
+        """Notice streams that send no frames; return how many readings were rejected."""
         self.zones.slots.advance(now_ns)
         refused = self._settle(rules)
         self._note_missing("", set())

@@ -49,7 +49,7 @@ class Change:
 
 @dataclass
 class _Standing:
-    """The owners of one zone, as a rival of all of them sees them."""
+    """The owners of one zone, and what a rival of all of them is compared with."""
 
     owners: dict[str, Candidate]  # by index; all of one source if that is the whole machine's
     whole_source: str = ""
@@ -87,7 +87,7 @@ class Slots:
         return True
 
     def advance(self, now_ns: int) -> None:
-        """Go on to a time."""
+        """Advance the clock to a time."""
         if now_ns <= self.now_ns:
             return
         step_ns = _RESTART_STEP_NS
@@ -143,7 +143,7 @@ class Slots:
         return (one for one in self.candidates.values() if one.is_owner)
 
     def spares(self) -> list[Candidate]:
-        """All others, best first in each zone."""
+        """All candidates that own nothing, best first."""
         return sorted((one for one in self.candidates.values() if not one.is_owner), key=_order)
 
     def rivals_ns(self, zone: str, newest_ns: NewestNs) -> Callable[[Candidate], int]:

@@ -282,7 +282,7 @@ def test_a_spare_that_is_behind_begins_when_it_gets_there():
     is_exact(house)
 
 
-def test_a_stopped_calculator_takes_nobody_for_dead():
+def test_a_stopped_calculator_takes_no_source_for_dead():
     """Frames of a fast stream that wait behind those of another one, after a pause, decide nothing."""
     house = pair()
     house.seconds(10)
@@ -324,7 +324,7 @@ def test_ten_changes_of_owner_under_load():
     given_uj = sum(house.desk.dynamic_uj("platform").values())
     assert given_uj > 0
     left = house.desk.left_uj("platform") | house.desk.left_uj("platform", "chassis")
-    assert left == {}, "somebody ran all the time"
+    assert left == {}, "a process ran all the time"
 
 
 def test_gaps_and_errors_of_a_series_are_its_own():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One row of one power stream: its source's rank, how it does, and its readings while it is a spare. Pure."""
+"""One source's zone in one power stream: its rank, its absences, its readings while it is a spare. Pure."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,13 +10,13 @@ from .meter import Judgement, Meter, thinned
 from .partition import ZoneName
 from .zone import MEASURED, Reading, agree, covers_whole_machine
 
-# Readings kept of a spare. The first one is where its series would begin, and is never given up.
+# Readings kept of a spare. The first one is where its series would begin, and is never dropped.
 SPARE_POINTS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a row says beside its reading. `period_ns`: how often a new reading is expected."""
+    """A row without its reading. `period_ns`: how often a new reading is expected."""
 
     rank: int = 0
     period_ns: int = 0
@@ -100,7 +100,7 @@ class Candidate:
                 return judgement
             curve = self._begin(epoch, mono_ns, energy_uj)
         elif epoch != curve.epoch:
-            # What an earlier epoch had since the owner's newest reading is given up: a gap, if it is needed.
+            # The earlier epoch's energy since the owner's newest reading is dropped: a gap, if it is needed.
             is_unseen = curve.newest[0] < epoch < mono_ns
             curve = self._begin(epoch, epoch, 0, is_unseen=is_unseen)
         if mono_ns > curve.watermark_ns:
@@ -118,7 +118,7 @@ class Candidate:
         return self.curve
 
     def cut(self, mono_ns: int) -> None:
-        """Give up the curve before a time: its series would begin there.
+        """Drop the curve before a time, where its series would begin.
 
         A time before its first reading is not interpolated: how much flowed there was not read.
         """

@@ -76,7 +76,8 @@ def _zones(zones: Zones, rules: Rules) -> EnergyZones:
     rows = list(zones.zones.values())
     owners = {owner.name: owner for owner in zones.slots.owners()}
     other = zones.other()
-    of_candidates = [zones.slots.find(zone.name, zone.stream) for zone in rows]
+    # A zone's owner may be another stream of the same source, whose readings are counted from soon on.
+    known = [owners.get(zone.name) or zones.slots.find(zone.name, zone.stream) for zone in rows]
     idle = [zone.idle(rules) for zone in rows]
     return EnergyZones(
         zone=[zone.name[0] for zone in rows],
@@ -100,15 +101,17 @@ def _zones(zones: Zones, rules: Rules) -> EnergyZones:
         is_listed=U8(zone.missed == 0 for zone in rows),
         reading_interval_ns=U64(zone.reading_interval_ns for zone in rows),
         is_owner=U8(zone.name in owners or (zone is other and not zone.stream) for zone in rows),
-        stream=[zone.stream for zone in rows],
-        rank=U32(candidate.row.rank if candidate is not None else 0 for candidate in of_candidates),
+        stream=[
+            one.stream if one is not None else zone.stream for one, zone in zip(known, rows, strict=True)
+        ],
+        rank=U32(one.row.rank if one is not None else 0 for one in known),
         takeovers=U32(min(zone.takeovers, 2**32 - 1) for zone in rows),
         integration_uj=U64(min(zone.integration.total, 2**63) for zone in rows),
     )
 
 
 def _spares(zones: Zones) -> EnergySpares:
-    """Those that are not away, the best of each zone first; as many as a frame may have."""
+    """Spares that are not away, the best first; as many as a frame may have."""
     spares = [one for one in zones.slots.spares() if not zones.slots.is_away(one)][:ZONES_MAX]
     return EnergySpares(
         zone=[one.name[0] for one in spares],

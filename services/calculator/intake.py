@@ -11,6 +11,7 @@ from wattline.zone_power import power_max_uw
 
 from .candidate import Candidate, Described
 from .meter import Judgement, Meter
+from .other import read_other
 from .partition import ENDED_AFTER, PARTS, ZoneName
 from .rules import Rules
 from .slots import FIRST, Change, period_ns
@@ -20,7 +21,7 @@ from .zones import OTHER, Zones
 
 @dataclass
 class Intake:
-    """Takes frames into zones. `changes`: of owners, until somebody takes them."""
+    """Takes frames into zones. `changes`: of owners, until they are taken."""
 
     zones: Zones
     changes: list[Change] = field(default_factory=list)
@@ -36,14 +37,14 @@ class Intake:
         partition = zones.partition
         partition.is_told = partition.is_told or OTHER in power.zones.zone
         self._note_missing(stream, names)
-        return refused + self._read_other(rules)
+        return refused + read_other(self.zones, rules)
 
     def tick(self, now_ns: int, rules: Rules) -> int:
-        """Notice what no frame tells: streams that send none; return how many readings were rejected."""
+        """Notice streams that send no frames; return how many readings were rejected."""
         self.zones.slots.advance(now_ns)
         refused = self._settle(rules)
         self._note_missing("", set())
-        return refused + self._read_other(rules)
+        return refused + read_other(self.zones, rules)
 
     def take_changes(self) -> list[Change]:
         """The changes of owners since the last call."""
@@ -167,6 +168,8 @@ class Intake:
         if zone is not None and zone.stream in ("", owner.stream) and others_ns <= own_ns:
             self._resume(zone, owner, rules)
             return True
+        if zone is not None and zone.meter.points and zone.missed >= ENDED_AFTER:
+            return True  # its users up to its last reading are known only in the next window
         begin_ns = max(others_ns, own_ns)
         owner.cut(begin_ns)
         if curve.watermark_ns < begin_ns:
@@ -234,25 +237,3 @@ class Intake:
                 zone.missed, zone.seen_ns = 0, slots.awake_ns
             elif name not in owned:
                 zone.missed = min(zone.missed + 1, ENDED_AFTER)
-
-    def _read_other(self, rules: Rules) -> int:
-        """Take what is new of the zone `other`; return how many readings were rejected."""
-        zones, partition, refused = self.zones, self.zones.partition, 0
-        while True:
-            name = (OTHER, partition.index, partition.source)
-            for mono_ns, energy_uj in partition.readings():
-                zone = zones.zones.get(name)
-                if zone is None:
-                    if not zones.has_room(name):
-                        return refused + 1
-                    zone = zones.add(name, Meter(partition.epoch, partition.epoch, read_ns=partition.epoch))
-                elif zone.meter.epoch != partition.epoch:
-                    begin_ns = max(partition.epoch, zone.meter.newest[0])
-                    zones.go_on_at(zone, Reading(partition.epoch, begin_ns, 0), rules)
-                reading = Reading(partition.epoch, mono_ns, energy_uj)
-                refused += not zones.read(zone, reading, rules)
-                within = [zones.zones[part] for part in partition.listed]
-                is_measured = all(one.is_measured for one in within)
-                zone.provenance = MEASURED if is_measured else "estimated"
-            if not partition.switch():
-                return refused

@@ -29,7 +29,7 @@ def from_document(document: LedgerDocument) -> State:
     """
     state = State(document.epoch)
     state.zones.zones, state.zones.partition = _zones(document), _partition(document)
-    state.zones.slots = slots_from(document.candidates, document.candidate_points)
+    state.zones.slots = slots_from(document.candidates, document.candidate_points, document.slots_now_ns)
     for _zone in state.zones.zones:
         state.accounts.add_zone()
     account = document.unattributed

@@ -122,12 +122,12 @@ def candidate_points_table(slots: Slots) -> CandidatePointsTable:
     )
 
 
-def slots_from(table: CandidatesTable, points: CandidatePointsTable) -> Slots:
-    """The slots of a ledger.
+def slots_from(table: CandidatesTable, points: CandidatePointsTable, now_ns: int) -> Slots:
+    """The slots of a ledger. `now_ns`: CLOCK_MONOTONIC of the newest frame or tick before it.
 
     Raises IndexError or ValueError if the tables contradict each other, or a slot has two owners.
     """
-    slots = Slots()
+    slots = Slots(now_ns=now_ns)
     rows = [_candidate(table, row) for row in range(len(table))]
     for row, mono_ns, energy_uj in zip(points.candidate_row, points.mono_ns, points.energy_uj, strict=True):
         curve = rows[row].curve

@@ -296,3 +296,4 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     other_next_index: str = ""
     other_until_ns: int = 0
     other_forgotten_ns: int = 0
+    slots_now_ns: int = 0

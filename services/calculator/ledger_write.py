@@ -94,6 +94,7 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         other_next_index=partition.next_index,
         other_until_ns=partition.until_ns,
         other_forgotten_ns=partition.forgotten_ns,
+        slots_now_ns=state.zones.slots.now_ns,
     )
 
 

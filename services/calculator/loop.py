@@ -118,9 +118,15 @@ class CalculatorStage:
                 cause=change.reason,
             )
 
+    def _drop_ended_streams(self) -> None:
+        """Drop the sources and absent zones of power streams that send no frames any more."""
+        for stream in [one for one in self._absent if self._state.zones.slots.has_ended(one)]:
+            del self._absent[stream], self._sources[stream]
+
     def on_tick(self, now_ns: int) -> None:
         """Go on without metadata or power that doesn't come; give a sign of life."""
         self._report(self._state.tick(now_ns, self._rules))
+        self._drop_ended_streams()
         self._advance()
         if now_ns - self._published_ns >= self._runtime.interval_ns:
             self._publish()

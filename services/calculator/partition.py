@@ -49,7 +49,7 @@ class Curve:
         self.points = thinned([*points, (mono_ns, newest_uj)]) if mono_ns > newest_ns else points
 
     def forget_before(self, mono_ns: int) -> None:
-        """Nobody will ask for earlier times."""
+        """Drop the curve before a time that is not needed any more."""
         kept = [point for point in self.points if point[0] > mono_ns]
         self.points = [(mono_ns, energy_at(self.points, mono_ns)), *kept]
 

@@ -14,7 +14,8 @@ AWAY_PERIODS = 5  # without a new reading for so many of its periods a source is
 GOOD_READINGS = 5  # so many in a row, and a better source takes over
 _S = 1_000_000_000
 PERIOD_NS_MAX = 3600 * _S  # as the longest interval: beyond it, one that has died would not be missed
-_PERIOD_NS_MIN = _S // 10  # frames of several streams arrive one after the other
+# Five of these: a busy machine may hold up a stage for a second or two (docs/decisions/0022).
+_PERIOD_NS_MIN = _S
 # Of one stream; a frame has no more. So no stream leaves another without room.
 CANDIDATES_MAX = 256
 STREAMS_MAX = 16
@@ -25,6 +26,9 @@ FORGOTTEN_NS = 300 * _S
 _STREAM_ENDED_NS = 60 * _S
 # The most that the time between two frames or ticks counts; or three intervals of the fastest stream.
 _STEP_NS = 3 * _S
+# The most that the time since the last calculator's counts: one that is killed again and again misses
+# an owner too, and one that was stopped for long decides nothing before it has read the waiting frames.
+_RESTART_STEP_NS = _S
 
 FIRST = "no other source has it"
 WAS_AWAY = f"no new reading of the previous owner for {AWAY_PERIODS} of its periods"
@@ -45,7 +49,7 @@ class Change:
 
 @dataclass
 class _Standing:
-    """The owners of one zone, as a rival of all of them sees them."""
+    """The owners of one zone, and what a rival of all of them is compared with."""
 
     owners: dict[str, Candidate]  # by index; all of one source if that is the whole machine's
     whole_source: str = ""
@@ -64,7 +68,7 @@ class Slots:
 
     candidates: dict[tuple[ZoneName, str], Candidate] = field(default_factory=dict)
     awake_ns: int = 0
-    _now_ns: int = 0
+    now_ns: int = 0  # CLOCK_MONOTONIC of the newest frame or tick
     _by_zone: dict[str, list[Candidate]] = field(default_factory=dict)
     _intervals_ns: dict[str, int] = field(default_factory=dict)  # by stream
     _heard_ns: dict[str, int] = field(default_factory=dict)  # on this clock
@@ -72,19 +76,25 @@ class Slots:
 
     def hear(self, stream: str, now_ns: int, interval_ns: int) -> bool:
         """Note a stream's frame; False if there are too many streams."""
-        if stream not in self._intervals_ns and len(self._intervals_ns) >= STREAMS_MAX:
-            return False
-        self._intervals_ns[stream] = min(interval_ns, PERIOD_NS_MAX)
         self.advance(now_ns)
+        if stream not in self._intervals_ns and len(self._intervals_ns) >= STREAMS_MAX:
+            ended = [one for one in self._intervals_ns if self.has_ended(one)]
+            if not ended:
+                return False
+            del self._intervals_ns[ended[0]], self._heard_ns[ended[0]]
+        self._intervals_ns[stream] = min(interval_ns, PERIOD_NS_MAX)
         self._heard_ns[stream] = self.awake_ns
         return True
 
     def advance(self, now_ns: int) -> None:
-        """Go on to a time."""
-        step_ns = max(_STEP_NS, 3 * min(self._intervals_ns.values(), default=0))
-        if now_ns > self._now_ns:
-            self.awake_ns += min(now_ns - self._now_ns, step_ns) if self._now_ns else 0
-            self._now_ns = now_ns
+        """Advance the clock to a time."""
+        if now_ns <= self.now_ns:
+            return
+        step_ns = _RESTART_STEP_NS
+        if self._intervals_ns:
+            step_ns = max(_STEP_NS, 3 * min(self._intervals_ns.values()))
+        self.awake_ns += min(now_ns - self.now_ns, step_ns) if self.now_ns else 0
+        self.now_ns = now_ns
 
     def has_ended(self, stream: str) -> bool:
         """True if no frame of a stream has come for a minute and for three of its intervals."""
@@ -107,7 +117,7 @@ class Slots:
         return candidate
 
     def insert(self, candidate: Candidate) -> None:
-        """Add one that a ledger had."""
+        """Add a new one, or one from a ledger."""
         self.candidates[candidate.name, candidate.stream] = candidate
         self._by_zone.setdefault(candidate.name[0], []).append(candidate)
         self._counts[candidate.stream] = self._counts.get(candidate.stream, 0) + 1
@@ -116,6 +126,8 @@ class Slots:
         del self.candidates[candidate.name, candidate.stream]
         self._by_zone[candidate.name[0]].remove(candidate)
         self._counts[candidate.stream] -= 1
+        if not self._counts[candidate.stream]:
+            del self._counts[candidate.stream]
 
     def is_away(self, candidate: Candidate) -> bool:
         """True if it has had no new reading for five of its periods."""
@@ -131,7 +143,7 @@ class Slots:
         return (one for one in self.candidates.values() if one.is_owner)
 
     def spares(self) -> list[Candidate]:
-        """All others, best first in each zone."""
+        """All candidates that own nothing, best first."""
         return sorted((one for one in self.candidates.values() if not one.is_owner), key=_order)
 
     def rivals_ns(self, zone: str, newest_ns: NewestNs) -> Callable[[Candidate], int]:

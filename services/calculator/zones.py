@@ -144,9 +144,11 @@ class Zones:
         """Where the zones stand that are there, and go by a GPU's timeline, or by the CPUs'."""
         found = [ns for name, ns in self.pending_ns().items() if gpu_of(name) == of_gpu]
         periods_ns = {owner.name: owner.row.period_ns for owner in self.slots.owners()}
+        other = self.other()
         for zone in self.zones.values():
             # A series that has ended, should it go on, does so where another one has come to by then.
-            has_ended = zone.stream and zone.name not in periods_ns and not zone.meter.points
+            is_former = zone is not other if zone.name[0] == OTHER and not zone.stream else bool(zone.stream)
+            has_ended = is_former and zone.name not in periods_ns and not zone.meter.points
             kept_ns = max(_AWAY_NS, (AWAY_PERIODS + 1) * periods_ns.get(zone.name, 0))
             is_there = not has_ended and self.slots.awake_ns - zone.seen_ns <= kept_ns
             if is_there and gpu_of(zone.name) == of_gpu:

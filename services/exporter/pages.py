@@ -102,7 +102,7 @@ def _zones(inputs: Inputs) -> Iterator[tuple[str, ...]]:
 
 
 def _standings(inputs: Inputs) -> Iterator[tuple[str, ...]]:
-    """Only where some slot has more than one source: else the table of zones says it all."""
+    """Rows of the table of sources; none where each slot has only one."""
     if inputs.energy is not None and inputs.energy.zones.is_owner:
         rows = standings(inputs.energy)
         if any(role != OWNER for *_row, role in rows):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which source owns each slot (zone and index), which are its spares, and how often that changed. Pure.
+"""Metrics of slots (zone and index): owners, spares, takeovers, integration error. Pure.
 
-Older calculators say none of it: then there is no series.
+Frames of older calculators have none of it, and get no series.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _JOULE_DECIMALS = 6  # from µJ
 
 
 def families(energy: Energy) -> Iterator[Family]:
-    """All that this frame says of it."""
+    """The families that a frame has something for."""
     zones = energy.zones
     series = [label_text(labels) for labels in zone_labels(zones)]
     if zones.is_owner:

@@ -166,7 +166,8 @@ class House:
         for other, theirs in self.covered.items():
             if other[0] == name[0]:
                 for their_start_ns, their_end_ns in theirs:
-                    is_same = other[1] == name[1] or (name[0] == "platform" and other[2] != name[2])
+                    is_whole = name[0] == "platform" or "node" in (name[1], other[1])
+                    is_same = other[1] == name[1] or (is_whole and other[2] != name[2])
                     assert not is_same or end_ns <= their_start_ns or start_ns >= their_end_ns, (name, other)
         if stretches and stretches[-1][1] == start_ns:
             stretches[-1] = (stretches[-1][0], end_ns)
@@ -195,4 +196,6 @@ class House:
         return sum(uj for _ns, uj in self._known.values())
 
     def gaps(self):
-        return sum(self.desk.tables()["zones"].gaps)
+        """Of all series, but for `other`, which follows them."""
+        zones = self.desk.tables()["zones"]
+        return sum(gaps for zone, gaps in zip(zones.zone, zones.gaps, strict=True) if zone != "other")

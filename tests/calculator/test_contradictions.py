@@ -59,6 +59,7 @@ class Attacked:
         document = msgpack.unpackb(self.desk.commit())
         for column in ("silent_ns", "good"):
             del document["candidates"][column]
+        del document["slots_now_ns"]
         return document
 
     def shown(self):

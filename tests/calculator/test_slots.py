@@ -6,7 +6,7 @@ import pytest
 from services.calculator.candidate import SPARE_POINTS_MAX, Described
 from services.calculator.slots import AWAY_PERIODS, GOOD_READINGS, IS_BETTER, IS_MEASURED, WAS_AWAY, Slots
 
-from .meters import ABSENT, GONE, GOOD, HUNG, House, Meter
+from .meters import ABSENT, GONE, GOOD, HUNG, PROCESS, House, Meter
 from .world import S
 
 
@@ -142,6 +142,33 @@ def test_one_source_in_two_streams_is_counted_once():
     is_exact(house)
 
 
+@pytest.mark.parametrize("is_killed", [False, True], ids=["alive", "killed"])
+def test_the_last_second_of_a_stream_goes_to_its_users(is_killed):
+    """Its window is not complete when another stream of the same source takes over; it waits for that."""
+    house = House(
+        [Meter("package", "0", "rapl-sysfs"), Meter("package", "0", "rapl-sysfs", stream="power-b", rank=1)]
+    )
+    shown = []
+    for second in range(60):
+        house.dead = {"power"} if second // 15 % 2 else set()
+        house.paper.run(S // 2, {(PROCESS, 0): (0.2, 1, 1, 0)})
+        for stream in sorted({"power", "power-b"} - house.dead):
+            house.take(house.frame(stream))
+            shown.append(house.desk.tables())
+        if is_killed and second % 7 == 0:
+            house.kill()
+        house.paper.run(S // 2, {(PROCESS, 0): (0.2, 1, 1, 0)})
+        for frame in (house.paper.metadata(), house.paper.activity()):
+            house.desk.take(frame)
+        house.look()
+    assert len(house.changes) >= 3
+    assert house.holes() == []
+    assert house.desk.left_uj("package") == {}
+    for tables in shown:
+        spares = [*tables["spares"].stream]
+        assert tables["zones"].stream[0] not in spares, "shown as the owner and as its own spare"
+
+
 def test_a_meter_takes_over_from_an_estimate_at_once():
     """And an estimate, which is the whole machine, from all sockets' meters once all of them are away."""
     sockets = [Meter("package", str(index), "rapl-sysfs") for index in range(2)]
@@ -255,7 +282,7 @@ def test_a_spare_that_is_behind_begins_when_it_gets_there():
     is_exact(house)
 
 
-def test_a_stopped_calculator_takes_nobody_for_dead():
+def test_a_stopped_calculator_takes_no_source_for_dead():
     """Frames of a fast stream that wait behind those of another one, after a pause, decide nothing."""
     house = pair()
     house.seconds(10)
@@ -297,7 +324,7 @@ def test_ten_changes_of_owner_under_load():
     given_uj = sum(house.desk.dynamic_uj("platform").values())
     assert given_uj > 0
     left = house.desk.left_uj("platform") | house.desk.left_uj("platform", "chassis")
-    assert left == {}, "somebody ran all the time"
+    assert left == {}, "a process ran all the time"
 
 
 def test_gaps_and_errors_of_a_series_are_its_own():

@@ -17,24 +17,26 @@ class Trouble:
     """A house in which anything happens, and what must hold of it."""
 
     def __init__(self, seed):
-        self.chance = chance = random.Random(seed)
+        self.chance = random.Random(seed)
+        self.house = House(self.meters())
+
+    def meters(self):
+        chance = self.chance
         zone = chance.choice(("platform", "package"))
-        self.house = House(
-            [
-                Meter(
-                    zone,
-                    "0" if zone == "package" else f"of-{number}",
-                    f"source-{number}",
-                    chance.choice(STREAMS),
-                    rank=chance.choice((0, number, 7 - number)),
-                    period_ns=chance.choice((0, 0, 3 * S)),
-                    late_ns=chance.choice((0, 0, 2500 * MS)),
-                    provenance=chance.choice(("measured", "measured", "estimated")),
-                    power_uw=50_000_000,
-                )
-                for number in range(chance.choice((1, 2, 2, 3, 4)))
-            ],
-        )
+        return [
+            Meter(
+                zone,
+                "0" if zone == "package" else f"of-{number}",
+                f"source-{number}",
+                chance.choice(STREAMS),
+                rank=chance.choice((0, number, 7 - number)),
+                period_ns=chance.choice((0, 0, 3 * S)),
+                late_ns=chance.choice((0, 0, 2500 * MS)),
+                provenance=chance.choice(("measured", "measured", "estimated")),
+                power_uw=50_000_000,
+            )
+            for number in range(chance.choice((1, 2, 2, 3, 4)))
+        ]
 
     def tick(self):
         house, chance = self.house, self.chance
@@ -65,6 +67,51 @@ class Trouble:
         assert len(holes) <= house.gaps()
         begun = {epoch for _name, epoch in house.firsts} | {*house.firsts.values()}
         assert begun.issuperset(end_ns for _start_ns, end_ns, _name in holes)
+
+
+class TroubleOfSockets(Trouble):
+    """Sources of both sockets, of one of them, and of the whole node; their ranks change too."""
+
+    def meters(self):
+        chance, meters = self.chance, []
+        for number in range(chance.choice((2, 3, 4))):
+            indexes = chance.choice((("0", "1"), ("0", "1"), ("0",), ("1",), ("node",)))
+            each = {
+                "stream": chance.choice(STREAMS),
+                "rank": chance.choice((0, number, 5 - number)),
+                "period_ns": chance.choice((0, 0, 3 * S)),
+                "late_ns": chance.choice((0, 0, 2500 * MS)),
+                "power_uw": 50_000_000 if indexes == ("node",) else 25_000_000,
+            }
+            meters += [Meter("package", index, f"source-{number}", **each) for index in indexes]
+        return meters
+
+    def tick(self):
+        super().tick()
+        if self.chance.random() < 0.03:
+            self.chance.choice(self.house.meters).rank = self.chance.choice((0, 1, 2, 3))
+
+    def check(self):
+        """Covered once (each step looks at that); at most the truth; at last each owner is counted."""
+        house = self.house
+        assert house.total_uj() <= (house.now_ns - house.begun_ns) // 1000 * 50
+        house.dead, house.step_ns = set(), S
+        for meter in house.meters:
+            meter.state = GOOD
+        house.seconds(40)
+        owners = list(house.desk.state.zones.slots.owners())
+        assert owners
+        assert all(one.is_counted for one in owners)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_whatever_sockets_do_no_energy_is_counted_twice(seed):
+    """One dies and the other one doesn't, a whole node's row beside them: Σ is at most the truth."""
+    trouble = TroubleOfSockets(seed)
+    for _tick in range(80):
+        trouble.tick()
+    trouble.check()
 
 
 @settings(max_examples=50, deadline=None)

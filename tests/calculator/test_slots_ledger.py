@@ -22,7 +22,13 @@ from .meters import GOOD, HUNG, House, Meter
 from .world import S
 
 NEW_TABLES = ("curve_points", "candidates", "candidate_points")
-NEW_FIELDS = ("other_next_source", "other_next_index", "other_until_ns", "other_forgotten_ns")
+NEW_FIELDS = (
+    "other_next_source",
+    "other_next_index",
+    "other_until_ns",
+    "other_forgotten_ns",
+    "slots_now_ns",
+)
 NEW_COLUMNS = (
     "stream",
     "takeovers",

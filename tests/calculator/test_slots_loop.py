@@ -62,6 +62,23 @@ def test_sources_and_absent_zones_of_all_streams_are_handed_on(tmp_path):
     assert last["absent"].source == ["rapl", "bmc"]
 
 
+def test_what_a_dead_stream_reported_is_dropped(tmp_path):
+    """A minute after its last frame, its sources and absent zones are gone; its next one has them again."""
+    stage = Stage(tmp_path, [Meter("package", "0", "rapl"), Meter("platform", "0", "bmc", "power-bmc")])
+    stage.house.meter("bmc").state = ABSENT
+    stage.seconds(5)
+    stage.house.dead = {"power-bmc"}
+    stage.seconds(58)
+    assert stage.published[-1]["absent"].source == ["bmc"]
+    stage.seconds(4)
+    assert [source.name for source in stage.published[-1]["sources"]] == ["of power"]
+    assert len(stage.published[-1]["absent"]) == 0
+    stage.house.dead = set()
+    stage.seconds(2)
+    assert [source.name for source in stage.published[-1]["sources"]] == ["of power", "of power-bmc"]
+    assert stage.published[-1]["absent"].source == ["bmc"]
+
+
 def test_no_more_absent_zones_than_a_frame_may_have():
     """Of streams that have 400 together, the first 256 are handed on; one that two streams have, once."""
 

@@ -40,6 +40,15 @@ def others(house):
     }
 
 
+def other_gaps(house):
+    zones = house.desk.tables()["zones"]
+    return {
+        source: gaps
+        for zone, source, gaps in zip(zones.zone, zones.source, zones.gaps, strict=True)
+        if zone == "other"
+    }
+
+
 @pytest.mark.parametrize("is_killed", [False, True], ids=["alive", "killed"])
 def test_a_late_bmc_is_compared_with_its_parts_at_its_own_readings(is_killed):
     """`other` is exact at each of its readings, also after a calculator was killed between two of them."""
@@ -194,3 +203,36 @@ def test_a_platform_that_comes_later_than_its_parts():
     (other_uj,) = others(house).values()
     assert partition.epoch >= 1035 * S
     assert other_uj == (partition.bound_ns - partition.epoch) // S * REST_W * W
+
+
+def test_time_that_other_skips_is_its_gap():
+    """The platform is read again in a new epoch, or by another owner later: both are stated once."""
+    house = node(Meter("platform", "acpi", "acpi", rank=2, power_uw=PLATFORM_W * W))
+    redfish, acpi = house.meter("redfish"), house.meter("acpi")
+    redfish.period_ns = redfish.late_ns = 0
+    house.seconds(10)
+    acpi.state = redfish.state = HUNG
+    house.seconds(10)
+    redfish.begin(house.now_ns)
+    redfish.state = GOOD
+    house.seconds(10)
+    assert other_gaps(house) == {"acpi": 0, "redfish": 1}
+    redfish.state = HUNG
+    house.seconds(10)
+    acpi.begin(house.now_ns)
+    acpi.state = GOOD
+    house.seconds(10)
+    assert house.owner() == ["acpi"]
+    assert other_gaps(house) == {"redfish": 1, "acpi": 1}
+
+
+def test_a_former_other_keeps_no_windows():
+    """Where its series would go on, others have come to by then: activity is not kept for it."""
+    house = node(Meter("platform", "acpi", "acpi", "power-bmc", rank=2, power_uw=PLATFORM_W * W))
+    redfish = house.meter("redfish")
+    redfish.period_ns = redfish.late_ns = 0
+    house.seconds(20)
+    redfish.state = HUNG
+    house.seconds(60)
+    assert set(others(house)) == {"redfish", "acpi"}
+    assert len(house.desk.state.timeline.windows) <= 2

@@ -25,6 +25,7 @@ class Book:
     def __init__(self, channel: Channel, former: Former) -> None:
         self.channel = channel
         self.is_listed = True  # its channel is there
+        self.missing = ""  # why it isn't known whether the channel is there
         self.epoch = 0  # 0: nothing counted yet
         self.row: ZoneEnergy | None = None  # its newest
         self.refused_in_row = 0
@@ -46,13 +47,19 @@ class Book:
             before.close()
         if not self.is_listed and isinstance(self._account, Account):
             self._account.was_away()
-        self.is_listed = True
+        self.is_listed, self.missing = True, ""
         if (channel.kind, channel.range_uj) != (before.kind, before.range_uj):
             self._replace_account()
             return Note("gap", f"{channel.zone}: {_OTHER_METER}", level=Level.INFO)
         if isinstance(self._account, GaugeAccount):
             self._account.limits = _gauge_limits(channel)
         return None
+
+    def read(self) -> Sample:
+        """The channel's newest sample. Raises OSError, or ValueError saying what is wrong."""
+        if self.missing:
+            raise ValueError(self.missing)
+        return self.channel.read()
 
     def take(self, sample: Sample, now_ns: int) -> Note | None:
         """Account for a sample; the note says what is wrong with it, if anything is."""

@@ -9,7 +9,7 @@ from wattline.wire.frames import UNREADABLE, ZONES_MAX, Activity, SourceState
 
 from .book import Book
 from .channel import Channel, Found, first_few
-from .source import Absent, Former, Level, Note, Readings, Zone
+from .source import Absent, Former, Level, Note, Readings, Zone, ZoneEnergy, unknown
 
 # How often to look for channels where nothing shows that they may have changed.
 LOOK_NS = 10_000_000_000
@@ -84,6 +84,7 @@ class Metered:
                 self._read(book, now_ns, tick)
         reason = "; ".join(tick.faults) if tick.has_read or tick.faults else self._found.why_none
         rows = [book.row for book in self._books.values() if book.is_listed and book.row is not None]
+        rows += self._waiting(tick)
         state = SourceState(name=self._name, up=tick.has_read and not reason, reason=reason)
         is_none = not (tick.has_read or tick.faults or rows)
         return Readings(rows, state, tick.notes, tick.absent, nothing_found=is_none)
@@ -101,7 +102,7 @@ class Metered:
     def _read(self, book: Book, now_ns: int, tick: _Tick) -> None:
         zone = book.channel.zone
         try:
-            sample = book.channel.read()
+            sample = book.read()
         except (OSError, ValueError) as error:
             self._must_look = True
             reason = f"{zone}: {book.channel.place}: {_text(error)}"
@@ -127,8 +128,13 @@ class Metered:
             tick.notes.append(Note("unreadable", self._fault))
             return
         found = {channel.zone: channel for channel in self._found.channels}
+        unread = unknown(self._found.unreadable)
         for zone, book in self._books.items():
-            if book.is_listed and zone not in found:
+            if not book.is_listed or zone in found:
+                continue
+            if unread:
+                book.missing = f"not found, and may be what can't be read: {unread}"
+            else:
                 book.is_listed = False
                 book.channel.close()
                 tick.notes.append(
@@ -138,6 +144,13 @@ class Metered:
             if text not in self._said:
                 self._said.add(text)
                 tick.notes.append(Note("zone_skipped", text, level=Level.INFO))
+
+    def _waiting(self, tick: _Tick) -> list[ZoneEnergy]:
+        """Rows of a former run whose zones may be among those that can't be found yet; they are absent."""
+        unread = self._fault or unknown(self._found.unreadable)
+        rows = self._former.waiting(self._name, self._books) if unread else []
+        tick.absent += [Absent(self._name, *row.zone.slot, UNREADABLE, unread) for row in rows]
+        return rows
 
     def _place(self, found: Mapping[Zone, Channel], tick: _Tick) -> list[str]:
         """Take the channels that were found; return why some are left out."""

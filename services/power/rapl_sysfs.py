@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Energy from the RAPL counters that the kernel shows in sysfs (powercap)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wattline.second_look import AGREEING
@@ -11,7 +11,7 @@ from .mirrors import Counter, Mirrors
 from .needs import Needs
 from .rapl_zones import SOURCE, Found, find_zones, listing
 from .settings import PowerSettings
-from .source import Absent, Former, Level, Note, Readings, Source, Zone, ZoneEnergy
+from .source import Absent, Former, Level, Note, Readings, Source, Zone, ZoneEnergy, unknown
 from .zone_meter import Failure, ZoneMeter
 
 
@@ -118,11 +118,7 @@ class RaplSysfs:
     def _place(self, tick: _Tick) -> None:
         """Take zones that have appeared; note which have gone."""
         found = {one.zone: one for one in self._found.zones}
-        for zone, meter in self._meters.items():
-            if meter.is_listed and zone not in found:
-                meter.is_listed = False
-                meter.close()
-                tick.notes.append(Note("zone_gone", f"{zone}: its directory has gone", level=Level.INFO))
+        self._miss(found, tick)
         # Those that were counted before lead, should others show the same counter.
         for zone, one in sorted(found.items(), key=lambda item: item[0] not in self._former.rows):
             if zone in self._meters:
@@ -142,6 +138,19 @@ class RaplSysfs:
             if reason not in self._said:
                 self._said.add(reason)
                 tick.notes.append(Note("zone_skipped", reason, level=Level.INFO))
+
+    def _miss(self, found: Container[Zone], tick: _Tick) -> None:
+        """Note which zones have gone, or may be among those that can't be read."""
+        unread = unknown(self._found.unreadable)
+        for zone, meter in self._meters.items():
+            if not meter.is_listed or zone in found:
+                continue
+            if unread:
+                meter.missing = f"{zone}: not found, and may be what can't be read: {unread}"
+            else:
+                meter.is_listed = False
+                meter.close()
+                tick.notes.append(Note("zone_gone", f"{zone}: its directory has gone", level=Level.INFO))
 
     def _read_all(self, tick: _Tick, now_ns: int) -> None:
         counters: dict[Zone, Counter] = {}
@@ -223,6 +232,10 @@ class RaplSysfs:
         for zone, row in self._published.items():
             if self._meters[zone].is_listed and self._mirrors.leader(zone) is None:
                 tick.rows.setdefault(zone, row)
+        unread = unknown(self._found.unreadable)
+        for row in self._former.waiting(SOURCE, self._meters) if unread else ():
+            tick.rows[row.zone] = row
+            tick.absent.append(Absent(SOURCE, *row.zone.slot, UNREADABLE, unread))
 
     def _is_known(self, zone: Zone, row: ZoneEnergy) -> bool:
         """True for a held zone that uses nothing: its row counts no energy that another one's may count."""

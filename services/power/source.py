@@ -2,7 +2,7 @@
 """What a source of energy readings is, and what passes between it and the loop. Pure."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, Self
@@ -30,6 +30,11 @@ class Zone:
 
     def __str__(self) -> str:
         return f"{self.name} {self.index}"
+
+    @property
+    def slot(self) -> tuple[str, str]:
+        """What it has in common with the same zone of other sources."""
+        return self.name, self.index
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,10 @@ class Former:
     unix_minus_mono_ns: int = 0
     until_ns: int = 0
 
+    def waiting(self, source: str, known: Container[Zone]) -> list[ZoneEnergy]:
+        """The rows of a source's zones that this run doesn't know yet."""
+        return [row for zone, row in self.rows.items() if zone.source == source and zone not in known]
+
     @classmethod
     def of(cls, frame: Power | None) -> Self:
         """From the last frame, if there is one that leaves room to count on."""
@@ -147,6 +156,14 @@ class Former:
         if any(row.energy_uj > _ENERGY_UJ_MAX or row.gaps > _GAPS_MAX for row in rows.values()):
             return cls(until_ns=until_ns)
         return cls(frame.epoch, rows, frame.unix_ns - frame.mono_ns, until_ns)
+
+
+def unknown(unreadable: Sequence[Absent]) -> str:
+    """Why discovery is incomplete: a meter is there whose zone can't be read. Empty if it is complete.
+
+    Then a known zone that wasn't found may be that one, and must not be taken for gone.
+    """
+    return next((one.reason for one in unreadable if not one.zone), "")
 
 
 def utc(unix_ns: int) -> str:

@@ -27,6 +27,7 @@ class ZoneMeter:
     def __init__(self, found: RaplZone, former: Former) -> None:
         self.zone = found.zone
         self.is_listed = True  # its directory is there
+        self.missing = ""  # why it isn't known whether the directory is there
         self.epoch = 0  # 0: nothing counted yet
         self.account = Account(_limits(found))
         self.refused_in_row = 0  # newest readings that were not accepted
@@ -43,7 +44,7 @@ class ZoneMeter:
         """Take note of where the zone is now; with another range it is another counter."""
         if not self.is_listed:
             self.account.was_away()
-        self.is_listed = True
+        self.is_listed, self.missing = True, ""
         if found.directory != self._directory:
             self.close()
             self._directory = found.directory
@@ -54,6 +55,8 @@ class ZoneMeter:
     def read(self) -> Counter | Failure:
         """The counter, at the middle of the time that reading it took, or why it could not be read."""
         path = self._directory / "energy_uj"
+        if self.missing:
+            return Failure(self.missing)
         try:
             if self._descriptor is None:
                 self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -27,6 +27,7 @@ class Shown:
     period_ns: int = 0
     mono_ns: int | None = None
     error: Exception | None = None
+    is_found: bool = True
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Meter:
         if self.find_error:
             raise self.find_error
         return Found(
-            [self._channel(key, shown) for key, shown in self.shown.items()],
+            [self._channel(key, shown) for key, shown in self.shown.items() if shown.is_found],
             self.unreadable,
             why_none="" if self.shown else self.why_none,
         )

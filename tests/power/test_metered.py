@@ -15,7 +15,7 @@ from services.power.metered import LOOK_NS
 from services.power.source import Absent, Level
 from wattline.wire.frames import UNREADABLE, ZONES_MAX
 
-from .meter import Meter, former_of, zone
+from .meter import NAME, Meter, former_of, zone
 from .world import Clock, S
 
 J = W = 1_000_000
@@ -298,6 +298,30 @@ def test_a_kill_at_a_failing_reading_loses_nothing(meter, clock):
     shown.error, shown.value = None, 9 * J
     row = only(tick(meter.source(former_of([silent])), clock))
     assert (row.energy_uj, row.epoch, row.gaps) == (9 * J, before.epoch, 0)
+
+
+@pytest.mark.parametrize("kills", [0, 2])
+def test_a_zone_that_is_unreadable_as_a_whole_has_not_gone(meter, clock, kills):
+    """Discovery can't say which zone a meter has: known ones keep their rows and epochs, over kills too."""
+    shown = meter.show(1_000)
+    source = meter.source()
+    epoch = only(tick(source, clock)).epoch
+    shown.is_found, shown.error = False, OSError(errno.EIO, os.strerror(errno.EIO))
+    meter.unreadable = [Absent(NAME, "", "chip0", UNREADABLE, "name: Input/output error")]
+    for _tick in range(15):  # beyond the time between two looks
+        readings = tick(source, clock)
+    assert (only(readings).energy_uj, readings.state.up) == (0, False)
+    for _kill in range(kills):
+        source = meter.source(former_of(readings.rows))
+        readings = tick(source, clock)
+        assert (only(readings).epoch, readings.state.up) == (epoch, False)
+    assert {(one.zone, one.index) for one in readings.absent} == {("", "chip0"), ("package", "0")}
+    meter.unreadable = []
+    shown.is_found, shown.error, shown.value = True, None, 900_000
+    for _tick in range(12):
+        readings = tick(source, clock)
+    row = only(readings)
+    assert (row.energy_uj, row.epoch, row.gaps) == (899_000, epoch, 0)
 
 
 def test_zones_come_and_go(meter, clock):

@@ -268,6 +268,34 @@ def test_a_zone_that_is_unreadable_from_the_start_is_absent_until_it_heals(tree,
     source.close()
 
 
+@pytest.mark.parametrize("kills", [0, 2])
+def test_a_directory_that_can_not_be_read_has_not_gone(tree, clock, kills):
+    """Its name fails as well as its counter: the zone keeps its row and its epoch, over kills too."""
+    settings = PowerSettings(path_sysfs=tree.sysfs)
+    source = open_source(settings, Former(), NOW_NS)
+    clock.advance(1)
+    before = {row.zone: row for row in source.read(clock.now_ns).rows}
+    dram = tree.powercap / "intel-rapl:0" / "intel-rapl:0:0"
+    name = (dram / "name").read_text(encoding="ascii")
+    (dram / "energy_uj").write_text("", encoding="ascii")
+    (dram / "name").unlink()
+    for _tick in range(3):
+        clock.advance(1)
+        readings = source.read(clock.now_ns)
+    for _kill in range(kills):
+        rows = {row.zone: row for row in readings.rows}
+        source = open_source(settings, Former(1, rows), clock.now_ns)
+        clock.advance(1)
+        readings = source.read(clock.now_ns)
+    assert {row.zone for row in readings.rows} == {*before}
+    assert ("dram", "0") in {(one.zone, one.index) for one in readings.absent}
+    (dram / "name").write_text(name, encoding="ascii")
+    tree.set("intel-rapl:0/intel-rapl:0:0", 9_000_000)
+    clock.advance(1)
+    (row,) = [row for row in source.read(clock.now_ns).rows if row.zone.name == "dram"]
+    assert (row.energy_uj, row.epoch, row.gaps) == (7_000_000, before[row.zone].epoch, 0)
+
+
 def test_a_meter_without_a_name_is_absent_until_it_heals(tree, clock):
     """Its zone isn't known, so its directory is named."""
     name = tree.powercap / "intel-rapl:0" / "name"

@@ -63,6 +63,13 @@ def test_each_fault_of_a_bmc_is_on_the_page():
         assert any(fault.fault in codes(row[1]) and row[3] == str(fault.rounds) for row in page), fault
 
 
+def test_each_file_of_the_calculator_is_in_its_readme():
+    """Each is in some row of its table."""
+    service = ROOT / "services/calculator"
+    named = set(codes((service / "README.md").read_text(encoding="utf-8")))
+    assert {path.name for path in service.glob("[a-z]*.py")} <= named
+
+
 def test_each_file_of_power_is_in_its_readme():
     """A newcomer finds what each file is."""
     table = rows("services/power/README.md", "files")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds of a stack, whichever Compose started it."""
 
-import os
 import time
 from contextlib import contextmanager
 from decimal import Decimal
@@ -165,44 +164,3 @@ def names_on_request(stack) -> None:
     assert mounts["/run/docker.sock"] is False
     changed = {name for name, found in stack.containers().items() if found != containers[name]}
     assert changed == {"metadata"}
-
-
-def bmcs_service(stack) -> None:
-    """With the profile bmc there is power-bmc: its own user, no capability, its package, and plain reasons.
-
-    There is no BMC: without an address the log names the setting, with one it has the refused connection.
-    """
-    account = stack.engine.directory / "bmc-credentials"
-    account.write_text("reader\nsecret of the BMC\n", encoding="ascii")
-    account.chmod(0o400)
-    os.chown(account, 60610, 60600)
-    former = dict(stack.settings)
-    stack.settings |= {
-        "COMPOSE_PROFILES": "bmc",
-        "WATTLINE_POWER_STREAMS": "power-bmc:60610=platform",
-        "WATTLINE_REDFISH_CREDENTIALS_FILE": str(account),
-    }
-    up = ("up", "--detach", "--no-deps", "power-bmc")
-    others = stack.containers()
-
-    def has_logged(text):
-        return text in stack.compose("logs", "--no-color", "power-bmc")
-
-    try:
-        stack.compose(*up)
-        wait_until("the setting's name", lambda: has_logged("set redfish.url"))
-        stack.settings["WATTLINE_REDFISH_URL"] = "https://127.0.0.1:1"
-        stack.compose(*up)
-        wait_until("a refused connection", lambda: has_logged("connection refused"))
-        status = Path(f"/proc/{stack.pid('power-bmc')}/status").read_text(encoding="ascii")
-        log = stack.compose("logs", "--no-color", "power-bmc")
-    finally:
-        stack.compose("rm", "--stop", "--force", "power-bmc")
-        stack.settings.clear()
-        stack.settings.update(former)
-    words = {name: rest.split() for name, _, rest in (line.partition(":") for line in status.splitlines())}
-    assert words["Uid"] == ["60610"] * 4
-    assert words["Gid"] == ["60600"] * 4
-    assert {int(words[name][0], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
-    assert "secret of the BMC" not in log
-    assert stack.containers() == others

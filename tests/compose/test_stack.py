@@ -19,7 +19,6 @@ from . import cgroup_use, privileges, programs
 from .checks import (
     Watch,
     beside,
-    bmcs_service,
     change_source,
     check_nothing_is_lost,
     down_leaves_nothing,
@@ -293,11 +292,6 @@ def test_what_it_weighs(stack, interval_s):
     )
     assert sum(memory.values()) < 150
     assert sum(used.values()) < 12
-
-
-def test_the_bmcs_service(stack):
-    """A power stream of its own, on request, beside the five that run."""
-    bmcs_service(stack)
 
 
 def test_down_leaves_nothing(stack):

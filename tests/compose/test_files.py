@@ -128,9 +128,10 @@ def test_the_bmcs_service_starts_on_request_alone(services):
     assert {name: service["profiles"] for name, service in services.items() if "profiles" in service} == {
         "power-bmc": ["bmc"]
     }
-    assert [name for name, service in services.items() if service.get("secrets")] == ["power-bmc"]
+    holders = [name for name, service in services.items() if "/run/secrets/" in str(service["volumes"])]
+    assert holders == ["power-bmc"]
     bmc = services["power-bmc"]
-    assert bmc["volumes"] == ["run:/run/wattline:rw"]
+    assert bmc["volumes"] == ["run:/run/wattline:rw", "/dev/null:/run/secrets/bmc:ro"]
     assert bmc["security_opt"] == ["no-new-privileges:true"]
     assert "cap_add" not in bmc
     assert bmc["environment"]["WATTLINE_NAME"] == "power-bmc"

@@ -72,7 +72,7 @@ class Poll:
         except Failed as failed:
             self._take(failed, now_ns)
         finally:
-            self._transport.close()
+            self._transport.end()
         self._say_whether_back()
 
     def found(self) -> Found:

@@ -123,7 +123,6 @@ class Connections:
         except BaseException:
             secure.close()
             raise
-        secure.deadline = deadline
         return secure
 
     def abort(self) -> None:

@@ -25,6 +25,9 @@ _UNVERIFIED = (
     "redfish.verify is false: anyone on the network can pose as the BMC and get its password; "
     "set redfish.ca-file"
 )
+# A TLS connection costs more than all requests of a round. The web server of a BMC closes one that has been
+# idle for some time, 15 s or more: with a longer period it would seldom be there still.
+_KEPT_S_MAX = 10.0
 # All of close takes less than 2 s, in which a service has to end: a login may finish, the rest is ended.
 _LOGIN_END_S, _ROUND_END_S, _LOGOUT_S = 0.4, 0.3, 0.8
 
@@ -67,7 +70,8 @@ class Redfish:
                 f"setting redfish.url: expected https://HOST[:PORT]: {error}", Fatal.SETTINGS
             ) from None
         trust = Trust(settings.redfish_ca_file, verify=settings.redfish_verify)
-        self._transport = Transport(place, trust.context, clock)
+        keeps = settings.redfish_period_s <= _KEPT_S_MAX
+        self._transport = Transport(place, trust.context, clock, keeps=keeps)
         try:
             self._session = self._new_session(place.url, self._transport)
         except ModuleNotFoundError:
@@ -112,7 +116,7 @@ class Redfish:
             if self._poll is not None:
                 notes += self._poll.notes
                 self._poll.notes = []
-            rows = [*readings.rows, *self._waiting()]
+            rows = list({row.zone: row for row in [*self._waiting(), *readings.rows]}.values())
         return replace(readings, rows=rows, notes=notes, state=self._state(readings.state))
 
     def begin_again(self) -> None:
@@ -138,6 +142,7 @@ class Redfish:
             self._session.logout(_LOGOUT_S)
         finally:
             if is_free:
+                self._transport.close()  # a kept connection; in a round that thread does it
                 self._busy.release()
 
     def interrupt(self) -> None:

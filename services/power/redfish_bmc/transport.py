@@ -19,7 +19,7 @@ from .address import HTTPS_PORT, Address
 from .clock import Exchange
 from .errors import Failed
 from .resource import BYTES_MAX, own_path
-from .sockets import Connections, Deadline, Place
+from .sockets import BoundedSocket, Connections, Deadline, Place
 
 _SENT = ("authorization", "content-length", "content-type", "odata-version", "x-auth-token")
 _CHUNK_BYTES = 65536
@@ -29,7 +29,7 @@ _CLOSING = "the source is being closed"
 
 
 class Transport:
-    """One BMC's connection. It is kept for the requests of one round."""
+    """One BMC's connection, kept for the requests of one round, or with `keeps` from round to round."""
 
     def __init__(
         self,
@@ -37,14 +37,18 @@ class Transport:
         context: Callable[[], ssl.SSLContext],
         now_ns: Callable[[], int],
         known: Place | None = None,
+        *,
+        keeps: bool = False,
     ) -> None:
         """`context`: which certificates are accepted. `now_ns`: CLOCK_MONOTONIC. `known`: its place."""
+        self._keeps = keeps
         self._address = address
         self._context = context
         self._now_ns = now_ns
         self._connections = Connections(address, known)
         self._wants_slash = False
         self._connection: http.client.HTTPConnection | None = None
+        self._socket: BoundedSocket | None = None
         self._deadline = Deadline(0)
         self._is_stopped = False
         self.exchange = Exchange(0, 0)  # the newest
@@ -52,6 +56,11 @@ class Transport:
     def begin(self, limit_s: float) -> None:
         """Allow requests for so long."""
         self._deadline = Deadline(limit_s)
+
+    def end(self) -> None:
+        """Close the connection at the end of a round, unless it is kept."""
+        if not self._keeps:
+            self.close()
 
     def stop(self) -> None:
         """Let the request in progress, in another thread, end, and all later ones fail."""
@@ -156,7 +165,10 @@ class Transport:
             self._connection = http.client.HTTPConnection(self._address.host, self._address.port)
             self._connection.default_port = HTTPS_PORT  # for the Host header
             self._connection.auto_open = 0
-            self._connection.sock = self._connections.open(self._context(), self._deadline)
+            self._socket = self._connections.open(self._context(), self._deadline)
+            self._connection.sock = self._socket
+        if self._socket is not None:
+            self._socket.deadline = self._deadline  # this round's
         sent_ns = self._now_ns()
         self._connection.request(request.method, path, body=request.body, headers=headers)
         answer = self._connection.getresponse()

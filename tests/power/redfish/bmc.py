@@ -55,6 +55,7 @@ class Bmc:
     logins: int = 0
     refused: int = 0
     most_sessions: int = 0
+    connections: int = 0
     seen: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     _frozen: Readings | None = None

@@ -51,6 +51,7 @@ class Server(ThreadingHTTPServer):
         request.settimeout(10)
         with contextlib.suppress(OSError), self.bmc.context.wrap_socket(request, server_side=True) as secure:
             self._open.add(secure)
+            self.bmc.connections += 1
             try:
                 super().finish_request(secure, client_address)
             finally:

@@ -8,7 +8,7 @@ from ..world import Clock
 from .bmc import Bmc
 from .server import BODIES, FIGURES
 from .test_faults import KWH_STEP_UJ, LAW, law_uj
-from .world import Rounds, S
+from .world import PERIOD_S, Rounds, S
 
 # Without those for which one has to wait by the real clock.
 QUICK = ("", "401", "403", "404", "500", "503", "gone", "missing", "redirect-away", "redirect-here", "stale")
@@ -19,16 +19,19 @@ LAYOUTS = st.sampled_from(
 
 
 # A figure that is lower than the counter: the next right one looked like energy.
-@example(layout="sensors-energy", events=[("sentinel", 1)])
-@example(layout="sensors-energy", events=[("sentinel", 4)])
-@settings(max_examples=12)
-@given(LAYOUTS, st.lists(st.tuples(EVENTS, st.integers(1, 4)), max_size=6))
-def test_any_faults_in_any_order(authority, layout, events):
-    """One second of the highest power is allowed for, where a sensor is placed by a Date of whole seconds."""
+@example(layout="sensors-energy", events=[("sentinel", 1)], period_s=PERIOD_S)
+@example(layout="sensors-energy", events=[("sentinel", 4)], period_s=PERIOD_S)
+@settings(max_examples=20)
+@given(LAYOUTS, st.lists(st.tuples(EVENTS, st.integers(1, 4)), max_size=6), st.sampled_from([PERIOD_S, 3.0]))
+def test_any_faults_in_any_order(authority, layout, events, period_s):
+    """With a connection for each round, and with one that is kept.
+
+    One second of the highest power is allowed for, where a sensor is placed by a Date of whole seconds.
+    """
     clock = Clock()
     with (
         Bmc(authority, layout, LAW, now_ns=clock.monotonic_ns, digits=3) as bmc,
-        Rounds(bmc, clock) as source,
+        Rounds(bmc, clock, redfish_period_s=period_s) as source,
     ):
         energy_uj = 0
         for event, rounds in [("", 3), *events, ("", 14)]:

@@ -68,6 +68,29 @@ def test_a_sensor_is_placed_by_its_own_time(bmc, clock):
     assert all(abs(at_ns % (120 * S) - (60 * S)) >= 58 * S for at_ns in times)
 
 
+@pytest.mark.parametrize(("period_s", "connections"), [(30.0, 7), (3.0, 2)])
+def test_a_connection_is_kept_over_rounds_that_follow_soon(bmc, clock, period_s, connections):
+    """A TLS connection costs more than a round: one before the login, one for all, else one a round."""
+    with Rounds(bmc, clock, redfish_period_s=period_s) as source:
+        source.rounds(6)
+        assert bmc.connections == connections
+
+
+@pytest.mark.parametrize("hang_up", ["said", "silent"])
+def test_a_kept_connection_that_the_bmc_closes_is_opened_anew(bmc, clock, hang_up):
+    """No reading is missing, and nothing is logged."""
+    bmc.layout, bmc.law, bmc.digits = "environment", SWING, 3
+    with Rounds(bmc, clock, redfish_period_s=3.0) as source:
+        source.rounds(2)
+        bmc.hang_up = hang_up
+        for _round in range(4):
+            readings = source.round()
+            assert readings.state.up, readings.state.reason
+    (row,) = readings.rows
+    assert row.mono_ns == clock.monotonic_ns() - 3 * S
+    assert [note.event for note in source.notes] == ["redfish_meter", "zone_found"]
+
+
 def test_the_log_says_what_is_measured(bmc, clock):
     """Input or output, of the moment or a mean, where and how often: the frames have no room for it."""
     bmc.layout = "power-average"

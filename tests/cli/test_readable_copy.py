@@ -65,10 +65,10 @@ os.setgroups([])
 os.setresgid({_GID}, {_GID}, {_GID})
 os.setresuid({_UID}, {_UID}, {_UID})
 import importlib, pkgutil
-import numpy.ma, services, wattline, zmq.utils.garbage
+import numpy.ma, redfish, services, wattline, zmq.utils.garbage
 for package in (services, wattline):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not module.name.endswith(("__main__", ".load", "selftest.tree")):
+        if not module.name.endswith(("__main__", ".load", "selftest.attributes", "selftest.tree")):
             importlib.import_module(module.name)
 """
 

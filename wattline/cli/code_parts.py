@@ -15,6 +15,7 @@ from wattline.isolated import HERE
 from wattline.readable import standard_library, tree
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
+_OPTIONAL = ("redfish",)  # what services import if it is installed: Wattline's extras of the same names
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class Part:
 
 
 def packages() -> list[Part]:
-    """Wattline's own packages and the distributions that it requires, as they are installed."""
+    """Wattline's own packages and the distributions that they import, as they are installed."""
     own = HERE.start.parent
     parts = [Part(own, "wattline")]
     if not (own / "services").is_dir():  # a checkout; the wheel has them inside
         parts.append(Part(own.parent / "services", "services"))
-    for name in sorted(_required("wattline") - {"wattline"}):
+    required = set().union(*map(_required, ("wattline", *_OPTIONAL)))
+    for name in sorted(required - {"wattline"}):
         parts += _parts_of(metadata.distribution(name))
     return parts
 

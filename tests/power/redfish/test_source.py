@@ -88,7 +88,7 @@ def test_a_kept_connection_that_the_bmc_closes_is_opened_anew(bmc, clock, hang_u
             assert readings.state.up, readings.state.reason
     (row,) = readings.rows
     assert row.mono_ns == clock.monotonic_ns() - 3 * S
-    assert [note.event for note in source.notes] == ["redfish_meter", "zone_found"]
+    assert [note.event for note in source.notes] == ["zone_found", "redfish_meter"]
 
 
 def test_the_log_says_what_is_measured(bmc, clock):

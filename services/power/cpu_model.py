@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from wattline.cpu_list import cpu_list
+
 # Vendor numbers: arch/x86/include/asm/processor.h (X86_VENDOR_*), Linux 6.1.
 INTEL, AMD, HYGON = 0, 2, 9
 # arch/x86/kernel/cpu/match.c (arch_x86_cpu_modalias... cpu:type:x86,venVVVVfamFFFFmodMMMM), Linux 6.1.
 _MODALIAS = re.compile(r"cpu:type:x86,ven([0-9A-Fa-f]{4})fam([0-9A-Fa-f]{4})mod([0-9A-Fa-f]{4})")
-_CPUS_MAX = 65_536  # far above CONFIG_NR_CPUS (8192 at most, Linux 6.1)
 
 
 @dataclass(frozen=True)
@@ -52,26 +53,9 @@ def processor(sysfs: Path) -> Processor | None:
     return Processor(*(int(number, 16) for number in found.groups())) if found else None
 
 
-def cpu_list(text: str) -> list[int]:
-    """Return the CPUs of a list such as `0-2,5`. Raises ValueError.
-
-    Source: Documentation/admin-guide/cputopology.rst, Linux 6.1.
-    """
-    cpus: list[int] = []
-    for part in text.strip().split(",") if text.strip() else ():
-        first, dash, last = part.partition("-")
-        if not (first.isdecimal() and (last.isdecimal() or not dash)):
-            raise ValueError(f"expected a list of CPUs such as 0-2,5, got {text!r:.80}")
-        numbers = range(int(first), int(last if dash else first) + 1)
-        if not numbers or numbers[-1] >= _CPUS_MAX:
-            raise ValueError(f"expected CPUs in order and below {_CPUS_MAX}, got {text!r:.80}")
-        cpus += numbers
-    return cpus
-
-
 def online(sysfs: Path) -> list[int]:
     """Return the CPUs that are online. Raises OSError or ValueError."""
-    return cpu_list(_text(sysfs / "devices" / "system" / "cpu" / "online"))
+    return sorted(cpu_list(_text(sysfs / "devices" / "system" / "cpu" / "online")))
 
 
 def places(sysfs: Path, cpus: Iterable[int]) -> dict[int, Place]:

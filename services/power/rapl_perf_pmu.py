@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 
-from .cpu_model import cpu_list
+from wattline.cpu_list import cpu_list
 
 # The PMU power_core, whose energy-core is that of a single core, is not among them.
 ZONES = {
@@ -60,7 +60,7 @@ def find_pmu(sysfs: Path) -> Pmu | None:
     """Return the PMU of a sysfs tree; None if there is none. Raises OSError or ValueError."""
     place = directory(sysfs)
     try:
-        pmu = Pmu(_number(place / "type"), cpu_list(_text(place / "cpumask")))
+        pmu = Pmu(_number(place / "type"), sorted(cpu_list(_text(place / "cpumask"))))
     except FileNotFoundError:
         return None
     for name, zone in ZONES.items():

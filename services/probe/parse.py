@@ -3,9 +3,9 @@
 
 import re
 
+from wattline.cpu_list import CPU_MAX, cpu_list
 from wattline.settings import nearest
 
-from .ebpf.cpus import CPU_MAX, cpu_list
 from .ebpf.layout import COUNTERS_MAX
 from .ebpf.perf_events import COUNTERS
 
@@ -29,10 +29,11 @@ def parse_undisturbed_cpus(text: str) -> set[int] | None:
     """Numbers of CPUs; None for those that the kernel keeps undisturbed. Raises ValueError likewise."""
     if text == ISOLATED:
         return None
-    for part in filter(None, text.split(",")):
+    parts = list(filter(None, text.split(",")))
+    for part in parts:
         numbers = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
         if numbers is None or not int(numbers[1]) <= int(numbers[2] or numbers[1]) <= CPU_MAX:
             raise ValueError(
                 f"{part!r} is neither a CPU's number nor a range of them{nearest(part, [ISOLATED])}"
             )
-    return cpu_list(text)
+    return cpu_list(",".join(parts))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from wattline.selftest.awake import Awake
 from wattline.selftest.busy import cpuacct_usage, parse_idle, parse_stat, parse_usage_percpu
 from wattline.selftest.law import Law, Moment, Noise
-from wattline.selftest.sockets import cpu_list, split
 from wattline.selftest.sockets import given as given_sockets
+from wattline.selftest.sockets import split
 from wattline.selftest.updates import Updates
 from wattline.selftest.zones import zones_of
 
@@ -135,13 +135,11 @@ def test_cpus_of_sockets_are_as_given():
 
 
 def test_the_kernels_formats():
-    """cpuacct.usage_percpu, /proc/stat's lines by CPU, and CPU lists."""
+    """cpuacct.usage_percpu, and /proc/stat's lines by CPU."""
     assert parse_usage_percpu("10 20 0 \n") == {0: 10, 1: 20, 2: 0}
     stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 3 100 7 4 5 6 1 0\ncpu3 1 0 0 0 0 0 0 0 0 0\nintr 5 1\n"
     assert parse_stat(stat) == {0: 210 * MS, 3: 10 * MS}
     assert parse_idle(stat) == {0: 1070 * MS, 3: 0}
-    assert cpu_list("0-2,5\n") == {0, 1, 2, 5}
-    assert cpu_list("\n") == set()
 
 
 def test_awake_is_what_does_not_idle_and_never_falls():

@@ -3,11 +3,9 @@
 
 from fractions import Fraction
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.power.cpu_model import cpu_list
 from services.power.rapl_perf_pmu import scale
 
 from .perf_machine import SCALE
@@ -23,18 +21,3 @@ def test_no_count_is_ever_rounded_twice(steps):
     advances = [later - earlier for earlier, later in zip([0, *shown], shown, strict=False)]
     assert sum(advances) == counts[-1] * 10**6 // 2**32
     assert min(advances) >= 0
-
-
-@pytest.mark.parametrize(
-    ("text", "cpus"), [("0", [0]), ("0-2,5", [0, 1, 2, 5]), ("", []), (" 7 ", [7]), ("3-3", [3])]
-)
-def test_a_list_of_cpus(text, cpus):
-    """Lists are those of sysfs."""
-    assert cpu_list(text) == cpus
-
-
-@pytest.mark.parametrize("text", ["x", "1-", "-1", "2-1", "0-99999999", "1,,2", "1 2"])
-def test_a_list_of_cpus_that_is_none(text):
-    """A torn list is an error, and a huge one is not built."""
-    with pytest.raises(ValueError, match="expected"):
-        cpu_list(text)

@@ -104,14 +104,6 @@ def test_undisturbed_cpus_are_never_run_on(load_reader, monkeypatch):
     assert called == [1]
 
 
-def test_a_list_of_cpus_is_as_long_as_a_kernel_has_cpus():
-    """Numbers that no kernel has are an error before they take memory."""
-    assert cpus.cpu_list("0-2,8191\n") == {0, 1, 2, 8191}
-    for text in ("0-8192", "0-99999999999", "5-3", "-1", "x"):
-        with pytest.raises(ValueError, match=r"expected (CPUs|decimal digits)"):
-            cpus.cpu_list(text)
-
-
 def test_isolated_cpus_are_found(tmp_path):
     """Both of the kernel's lists count; where it has none, none are isolated."""
     directory = tmp_path / "devices/system/cpu"

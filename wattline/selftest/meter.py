@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from wattline.cpu_list import cpu_list
+
 from .busy import Account, AwakeAccount, TaskAccount
 from .law import Moment
-from .sockets import cpu_list, given, split
+from .sockets import given, split
 from .updates import Updates
 from .zones import Zone, update_ns, zones_of
 

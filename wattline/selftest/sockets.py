@@ -29,12 +29,3 @@ def given(cpus: Sequence[Collection[int]], sockets: int, possible: Collection[in
             f"cpus: expected {sockets} lists with each of the CPUs {sorted(possible)} in one, got {cpus}"
         )
     return [frozenset(socket) for socket in cpus]
-
-
-def cpu_list(text: str) -> set[int]:
-    """Numbers from the kernel's format, like "0-3,8" or an empty line."""
-    numbers: set[int] = set()
-    for part in filter(None, text.strip().split(",")):
-        first, _dash, last = part.partition("-")
-        numbers.update(range(int(first), int(last or first) + 1))
-    return numbers

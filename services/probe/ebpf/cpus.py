@@ -5,27 +5,15 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from wattline.decimal import decimal
+from wattline.cpu_list import cpu_list
 
 _CPU = Path("devices/system/cpu")
-CPU_MAX = 8191  # the most that a kernel can be built for are 8192 (arch/x86/Kconfig, NR_CPUS, Linux 6.1)
-
-
-def cpu_list(text: str) -> set[int]:
-    """Numbers from the kernel's format, like "0-3,8" or an empty line. Raises ValueError on anything else."""
-    numbers: set[int] = set()
-    for part in filter(None, text.strip().split(",")):
-        first, _dash, last = part.partition("-")
-        start, end = decimal(first), decimal(last or first)
-        if not 0 <= start <= end <= CPU_MAX:
-            raise ValueError(f"expected CPUs from 0 to {CPU_MAX} in rising ranges, got {part!r:.40}")
-        numbers.update(range(start, end + 1))
-    return numbers
 
 
 def tree(sysfs: Path) -> Path:
     """The tree to look in: the one given, or the kernel's own where that has meters only and no CPUs."""
-    return sysfs if (sysfs / _CPU / "online").exists() else Path("/sys")
+    has_cpus = all((sysfs / _CPU / name).exists() for name in ("online", "possible"))
+    return sysfs if has_cpus else Path("/sys")
 
 
 def possible_count(sysfs: Path) -> int:

@@ -84,7 +84,10 @@ def started_pytest(tmp_path: Path, end: str, *options: str) -> tuple[subprocess.
     """A running pytest on that test; where it reports what it has left."""
     test, report = tmp_path / "test_small.py", tmp_path / "report"
     test.write_text(LEAVE + ENDS[end], encoding="utf-8")
+    # A run that was started by nohup ignores SIGHUP, and so would what it starts.
     command = [
+        "env",
+        "--default-signal=HUP",
         sys.executable,
         "-m",
         "pytest",

@@ -6,7 +6,10 @@ the figure in µJ wraps. So no wrap or restart costs a rounding error (rapl_msr_
 """
 
 import errno
+from collections.abc import Container
 from functools import partial
+
+from wattline.wire.frames import UNREADABLE
 
 from .channel import Channel, Found, Kind, Sample, sampled
 from .choice import is_named
@@ -16,7 +19,7 @@ from .msr_device import PackageRegisters
 from .needs import Needs
 from .rapl_msr_registers import Registers, Unit, registers, unit_of
 from .settings import PowerSettings
-from .source import MEASURED, Former, Source, Zone
+from .source import MEASURED, Absent, Former, Source, Zone
 
 SOURCE = "rapl-msr"
 NEEDS = Needs(capabilities=("CAP_SYS_RAWIO", "CAP_DAC_READ_SEARCH"))
@@ -25,7 +28,8 @@ _COUNTER_MASK = 2**32 - 1  # the upper half of the register is reserved (Intel S
 
 def open_source(settings: PowerSettings, former: Former, now_ns: int) -> Source:
     """The RAPL registers of this node, if the settings ask for them."""
-    return Metered(SOURCE, RaplMsr(settings).find, former, now_ns)
+    counted = {zone.index for zone in former.rows if zone.source == SOURCE}
+    return Metered(SOURCE, RaplMsr(settings, counted).find, former, now_ns)
 
 
 def needs(settings: PowerSettings) -> Needs:
@@ -38,8 +42,10 @@ def needs(settings: PowerSettings) -> Needs:
 class RaplMsr:
     """Discovery: which packages there are, and which registers each has."""
 
-    def __init__(self, settings: PowerSettings) -> None:
+    def __init__(self, settings: PowerSettings, counted: Container[str] = ()) -> None:
+        """`counted`: the indexes of the packages that a former run has counted."""
         self._settings = settings
+        self._counted = counted
         self._packages: dict[str, PackageRegisters] = {}
         self._channels: dict[Zone, Channel] = {}
         self._closed: set[Zone] = set()
@@ -65,6 +71,7 @@ class RaplMsr:
     def _look(self, chip: Processor, known: Registers, groups: dict[str, list[int]]) -> Found:
         skipped = list(known.skipped)
         faults: list[str] = []
+        unreadable: list[Absent] = []
         channels: list[Channel] = []
         for index, cpus in groups.items():
             package = self._packages.setdefault(index, PackageRegisters(self._settings.path_dev, cpus))
@@ -73,6 +80,9 @@ class RaplMsr:
                 unit_register = package.read(known.unit)
             except OSError as error:
                 faults.append(str(error.strerror))
+                if index in self._counted or any(zone.index == index for zone in self._channels):
+                    # Its zones are still there, and keep their rows.
+                    unreadable.append(Absent(SOURCE, "", package.place, UNREADABLE, faults.pop()))
                 continue
             if not unit_register:
                 faults.append(
@@ -89,7 +99,8 @@ class RaplMsr:
                 if channel is not None:
                     channels.append(channel)
         why_none = "" if channels else "; ".join(faults) or "no RAPL register counts: a virtual machine"
-        return Found(channels, skipped=[*skipped, *faults] if channels else skipped, why_none=why_none)
+        left_out = [*skipped, *faults] if channels else skipped
+        return Found(channels, unreadable, left_out, why_none)
 
     def _channel(
         self, zone: Zone, package: PackageRegisters, register: int, unit: Unit, skipped: list[str]

@@ -124,7 +124,7 @@ def trouble(world, seconds, rng):
         "/class/powercap/intel-rapl:1": "ENODATA",
         "/class/hwmon/hwmon1": "EIO",
         "/cray": "ENODEV",
-        "/dev/cpu/1": "ENXIO",
+        "/dev/cpu/1": "EIO",
     }
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:

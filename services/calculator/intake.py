@@ -189,7 +189,7 @@ class Intake:
         return True
 
     def _resume(self, zone: Zone, owner: Candidate, rules: Rules) -> None:
-        """Count an owner's readings from here on, those that it has had since its curve's beginning first."""
+        """Count an owner's readings from here on, beginning with those in its curve."""
         curve = owner.curve
         assert curve is not None
         owner.is_counted, zone.stream = True, owner.stream

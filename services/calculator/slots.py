@@ -40,7 +40,7 @@ NewestNs = Callable[[Candidate], int]
 
 @dataclass(frozen=True)
 class Change:
-    """A slot's new owner, those that it took over from, and why."""
+    """A slot's new owner, its previous owners, and the reason."""
 
     owner: Candidate
     previous: tuple[Candidate, ...]

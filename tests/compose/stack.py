@@ -120,8 +120,18 @@ class Stack:
         return json.loads(self.engine.docker("inspect", self.container(service)))[0]
 
     def pid(self, service: str) -> int:
-        """Of its main process, as the host has it."""
-        return self.inspect(service)["State"]["Pid"]
+        """Of its main process, as the host has it.
+
+        Errors: LookupError if it isn't running; Docker says 0 then, and a signal to 0 would end the tests.
+        """
+        state = self.inspect(service)["State"]
+        if not state["Pid"]:
+            raise LookupError(f"{service} isn't running: {state}")
+        return state["Pid"]
+
+    def is_replaced(self, service: str, pid: int) -> bool:
+        """Whether its container runs again, with another main process than that one."""
+        return self.inspect(service)["State"]["Pid"] not in (0, pid)
 
     def fetch(self) -> bytes:
         with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=10) as response:

@@ -228,7 +228,7 @@ def test_one_that_dies_by_itself_is_started_again(stack):
     for service in ("calculator", "probe"):
         pid, since_ns = stack.pid(service), time.monotonic_ns()
         os.kill(pid, signal.SIGKILL)
-        wait_until(service, lambda s=service, p=pid: stack.pid(s) not in (0, p))
+        wait_until(service, lambda s=service, p=pid: stack.is_replaced(s, p))
         wait_until(service, lambda s=service, n=since_ns: stack.has_published_since(s, n + 1_000_000_000))
 
 

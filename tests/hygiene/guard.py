@@ -81,7 +81,16 @@ def pytest_sessionstart(session):
     config = session.config
     config.stash[_temporary] = Path(config._tmp_path_factory.getbasetemp())
     config.stash[_is_inside] = "PYTEST_CURRENT_TEST" in os.environ  # a run that a test has started
+    if neighbours.is_alone_at_start():
+        _remove_of_ended_runs(config.stash[_temporary])
     config.stash[_at_start] = look(config)
+
+
+def _remove_of_ended_runs(temporary):
+    left = sorted(traces.of_ended_runs(temporary))
+    removal.remove(left)
+    if left:
+        print(f"left behind by runs that were killed, and removed: {'; '.join(map(str, left))}")
 
 
 def _interrupt(number, _frame):

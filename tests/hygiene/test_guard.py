@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hygiene import started
-from tests.hygiene.traces import hierarchies
+from tests.hygiene import neighbours, removal, started, traces
 from wattline.mounts import mounts
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +122,7 @@ def check_nothing_left(report: Path) -> None:
     assert [pid for pid in left["pids"] if started.is_descendant(pid)] == []
     assert [path for path in left["paths"] if os.path.lexists(path)] == []
     assert not {Path(path) for path in left["mounts"]} & {place for place, _kind in mounts()}
-    assert not set(left["hierarchies"]) & set(hierarchies())
+    assert not set(left["hierarchies"]) & set(traces.hierarchies())
     assert len(left["pids"]) + len(left["paths"]) >= 8
 
 
@@ -180,6 +179,40 @@ def test_a_run_that_is_stopped_leaves_nothing(tmp_path, number):
     print(output)
     assert process.returncode != 0
     check_nothing_left(report)
+
+
+def test_what_a_killed_run_leaves_goes_with_the_next(tmp_path, tmp_path_factory):
+    """SIGKILL gives no time to clean up; a mount left so has once broken Docker in the next run."""
+    process, report = started_pytest(tmp_path, "waits")
+    wait_for(report.exists)
+    process.kill()
+    process.communicate()
+    left = json.loads(report.read_text(encoding="utf-8"))
+    of_ended = traces.of_ended_runs(tmp_path_factory.getbasetemp())
+    assert {Path(path) for path in left["mounts"]} <= {trace.path for trace in of_ended}
+    assert not [trace for trace in of_ended if f"-{os.getpid()}-" in str(trace)]
+    places = {*left["mounts"], *left["paths"], *left["hierarchies"]}
+    removal.end_children(())
+    removal.remove(
+        trace for trace in of_ended if str(trace.path) in places or f"-{process.pid}-" in str(trace)
+    )
+    check_nothing_left(report)
+
+
+def test_only_a_run_that_is_alone_removes_them(tmp_path, monkeypatch):
+    """A name's process may have ended though its run goes on."""
+    monkeypatch.setattr(neighbours, "_RUN", tmp_path)
+    assert neighbours.is_alone_at_start()
+    script = f"""
+from pathlib import Path
+from tests.hygiene import neighbours
+neighbours._RUN = Path({str(tmp_path)!r})
+print(neighbours.is_alone_at_start())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "False\n"
 
 
 def test_strangers_are_left_alone(tmp_path):

@@ -3,10 +3,10 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from wattline.mounts import mount_details
-from wattline.pipeline import SERVICES
 
 PAGE = Path(__file__).parents[2] / "docs/compose.md"
 _BEGIN, _END = "<!-- table: tests/compose -->\n", "<!-- end of table -->"
@@ -15,7 +15,7 @@ _CAPABILITIES = {2: "DAC_READ_SEARCH", 21: "SYS_ADMIN", 38: "PERFMON", 39: "BPF"
 _NAMESPACES = ("pid", "net", "ipc", "uts")  # the cgroup namespace is as Docker's default has it
 # What Docker gives to every container.
 _USUAL = re.compile(r"/|/(proc|dev)(/.*)?|/sys|/sys/firmware|/etc/(hosts|hostname|resolv\.conf)")
-_TEST_ONLY = "/simulated"
+_TEST_ONLY = ("/simulated", "/run/bmc.pem")
 _HEADER = (
     "service",
     "user:group",
@@ -54,15 +54,19 @@ def filters(pid: int) -> int:
     return int(status["Seccomp_filters"])
 
 
-def table(pids: dict[str, int]) -> str:
-    """All five."""
-    rows = [_HEADER, tuple("---" for _ in _HEADER), *(row(service, pids[service]) for service in SERVICES)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+def check(pids: dict[str, int]) -> None:
+    """The page's rows of these services are what the kernel says of their processes."""
+    found = [_line(row(service, pid)) for service, pid in pids.items()]
+    header, rule, *rows = (
+        PAGE.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0].splitlines()
+    )
+    assert (header, rule) == (_line(_HEADER), _line("---" for _ in _HEADER))
+    committed = [line for line in rows if line.split()[1] in pids]
+    assert found == committed, "docs/compose.md should have:\n" + "\n".join(found)
 
 
-def committed() -> str:
-    """The table as it stands on the page."""
-    return PAGE.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0]
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _mounts(pid: int) -> list[tuple[str, bool]]:
@@ -74,7 +78,7 @@ def _mounts(pid: int) -> list[tuple[str, bool]]:
             continue  # Docker's own view of the container's cgroup
         inside = any(place.startswith(f"{other}/") for other in found)
         if (place == "/" and "rw" in mount.flags) or not (
-            _USUAL.fullmatch(place) or inside or place == _TEST_ONLY
+            _USUAL.fullmatch(place) or inside or place in _TEST_ONLY
         ):
             found[place] = "rw" in mount.flags
     return sorted(found.items())

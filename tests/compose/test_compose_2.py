@@ -56,8 +56,7 @@ def test_compose_2_from_up_to_down(stack):
     first = wait_until("joules", lambda: joules(stack.scrape()))
     wait_until("rising joules", lambda: joules(stack.scrape()) > first)
     print(f"joules rise {time.monotonic() - begun_s:.1f} s after `up`")
-    found = privileges.table({service: stack.pid(service) for service in SERVICES})
-    assert found == privileges.committed(), f"docs/compose.md should have:\n{found}"
+    privileges.check({service: stack.pid(service) for service in SERVICES})
     names_on_request(stack)
     change_source(stack)
     watch = Watch(stack)

@@ -16,6 +16,7 @@ from wattline.cgroup2 import find_mount
 from wattline.pipeline import SERVICES
 
 from . import cgroup_use, privileges, programs
+from .bmc import Bmc
 from .checks import (
     Watch,
     beside,
@@ -101,8 +102,7 @@ for directory in ("/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin"):
 
 def test_who_holds_which_privilege(stack):
     """The page's table is what the kernel says of the five."""
-    found = privileges.table({service: stack.pid(service) for service in SERVICES})
-    assert found == privileges.committed(), f"docs/compose.md should have:\n{found}"
+    privileges.check({service: stack.pid(service) for service in SERVICES})
 
 
 def test_each_has_its_own_filter(stack):
@@ -292,6 +292,26 @@ def test_what_it_weighs(stack, interval_s):
     )
     assert sum(memory.values()) < 150
     assert sum(used.values()) < 12
+
+
+def test_a_bmc_by_its_profile(stack):
+    """The stream beside power, with the package for Redfish and nothing else that others lack."""
+    before = stack.scrape()
+    with Bmc(stack) as bmc:
+        wait_until("the BMC's joules", lambda: bmc.joules(stack.scrape()))
+        first = bmc.joules(stack.scrape())
+        wait_until("rising joules of the BMC", lambda: bmc.joules(stack.scrape()) > first)
+        series = stack.scrape()
+        check_books(series)
+        assert value(series, "wattline_source_up", source="redfish") == 1
+        assert joules(series) >= joules(before) > 0  # the others were replaced, and went on
+        privileges.check({bmc.SERVICE: stack.pid(bmc.SERVICE)})
+        assert privileges.filters(stack.pid(bmc.SERVICE)) > 1
+        assert stack.python(bmc.SERVICE, _LOOK).split() == []
+        assert bmc.password_places() == []
+        wait_until(
+            "healthy", lambda: stack.inspect(bmc.SERVICE)["State"]["Health"]["Status"] == "healthy", 180
+        )
 
 
 def test_down_leaves_nothing(stack):

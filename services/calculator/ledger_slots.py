@@ -4,7 +4,7 @@
 from itertools import combinations
 
 from wattline.wire.columns import U8, U32, U64
-from wattline.wire.frames import Table
+from wattline.wire.table import Table
 
 from .candidate import Candidate, Described, Figures
 from .meter import Meter

@@ -7,7 +7,8 @@ An *account row* counts the workloads first, then the rows; NO_ROW is nobody's a
 from msgspec import Struct, field
 
 from wattline.wire.columns import U8, U32, U64
-from wattline.wire.frames import EnergyUnattributed, Table
+from wattline.wire.frames import EnergyUnattributed
+from wattline.wire.table import Table
 
 from .ledger_slots import CandidatePointsTable, CandidatesTable, no_candidate_points, no_candidates
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from wattline.wire.columns import Column
-from wattline.wire.frames import Activity, Table
+from wattline.wire.frames import Activity
+from wattline.wire.table import Table
 
 from .columns import largest
 

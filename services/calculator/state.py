@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wattline.wire.columns import Column
-from wattline.wire.frames import Activity, Power, Table
+from wattline.wire.frames import Activity, Power
+from wattline.wire.table import Table
 
 from .acceptance import Acceptance, Judgement
 from .accounts import NOBODY, Accounts

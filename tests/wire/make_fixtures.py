@@ -321,6 +321,36 @@ METADATA_5 = {
     "processes": {**METADATA_2["processes"], "unit": ["", "ssh.service", ""]},
     "containers": {"container_id": ["cd34", "lxc-web1"], "container_name": ["web-1", "web1"]},
 }
+# What Kubernetes has told of pods, and hypervisors of machines: a static pod, one whose name is awaited.
+PODS = {
+    "pod_uid": ["5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11", "0f3a4d6a9d9d4d5858b15f0c2f1e0d4f", "new"],
+    "pod_name": ["web-7d4b9c-x2x5z", "etcd-node-7", ""],
+    "namespace": ["shop", "kube-system", ""],
+    "api_uid": ["", "a3b8e7a2-0f3b-45f6-8d5e-6f6f8b1f2c11", ""],
+    "owner_kind": ["Deployment", "Node", ""],
+    "owner_name": ["web", "node-7", ""],
+    "qos_class": ["Burstable", "Guaranteed", ""],
+    "is_awaited": u8(0, 0, 1),
+}
+POD_LABELS = {
+    "pod_uid": ["5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"] * 2,
+    "label": ["app", "team"],
+    "value": ["web", "frontend"],
+}
+MACHINES = {
+    "vm_id": ["machine-qemu-1-web", "machine-qemu-1-db"],
+    "vm_name": ["web", "db"],
+    "namespace": ["", "shop"],
+    "uuid": ["", "c0ffee00-0f3b-45f6-8d5e-6f6f8b1f2c11"],
+    "hypervisor": ["qemu", "qemu"],
+}
+NAMES = {"pods": PODS, "pod_labels": POD_LABELS, "machines": MACHINES}
+NO_NAMES = {
+    "pods": {"pod_uid": [], "pod_name": [], "namespace": []},
+    "pod_labels": {"pod_uid": [], "label": [], "value": []},
+    "machines": {"vm_id": [], "vm_name": []},
+}
+CONTAINER_KINDS = {"kind": ["container", ""], "is_awaited": u8(0, 1)}
 NO_METADATA = {
     "cgroups": {"cgroup_id": u64(), "path": [], "container_id": [], "runtime": [], "pod_uid": []},
     "processes": {"pid": u32(), "start_ticks": u64(), "kernel": u8(), "comm": []},
@@ -631,6 +661,10 @@ VALID = {
     "metadata_full_4": METADATA_4,
     "metadata_full_5": changed(METADATA_4, **USEFUL),
     "metadata_full_6": changed(METADATA_5, **USEFUL),
+    "metadata_full_7": changed(
+        METADATA_5, **NAMES, containers={**CONTAINER_KINDS, "container_name": ["web-1", ""]}
+    ),
+    "metadata_names_empty": {**METADATA_5, **NO_NAMES},
     "metadata_containers_empty": changed(METADATA_4, containers={"container_id": [], "container_name": []}),
     "metadata_optional_columns_left_out": changed(
         METADATA_3, cgroups={"vm_id": ...}, processes={"container_id": ..., "runtime": ..., "pod_uid": ...}
@@ -652,6 +686,15 @@ VALID = {
     ),
     "energy_full_7": changed(ENERGY_3, **USEFUL, absent=ABSENT),
     "energy_full_8": changed(ENERGY_3, **USEFUL, zones=OWNERS, spares=SPARES),
+    "energy_full_9": changed(
+        ENERGY_4,
+        **NAMES,
+        containers={
+            "kind": ["", "", "sidecar", "sidecar", "", ""],
+            "is_awaited": u8(0, 0, 0, 0, 0, 0),
+        },
+    ),
+    "energy_names_empty": {**ENERGY_4, **NO_NAMES},
     "energy_optional_columns_empty": changed(
         ENERGY_2,
         zones={"share_by": [], "model_error_ratio_ppm": u32(), "idle_doubt_uw": u64()},
@@ -777,6 +820,14 @@ INVALID: dict[str, Any] = {
     "invalid__units_of_processes_too_many": changed(METADATA_5, processes={"unit": [""] * 4}),
     "invalid__units_of_containers_too_few": changed(ENERGY_4, containers={"unit": ["cron.service"]}),
     "invalid__container_names_too_few": changed(METADATA_4, containers={"container_name": []}),
+    "invalid__container_kinds_too_few": changed(
+        METADATA_4, containers={"kind": []} | {"is_awaited": u8(0, 1)}
+    ),
+    "invalid__pod_names_too_few": changed(METADATA_5, pods={**PODS, "pod_name": ["web"]}),
+    "invalid__pods_awaited_as_u32": changed(METADATA_5, pods={**PODS, "is_awaited": u32(0, 0, 1)}),
+    "invalid__pod_labels_without_values": changed(METADATA_5, pod_labels={**POD_LABELS, "value": []}),
+    "invalid__machine_names_missing": changed(ENERGY_4, machines={"vm_id": ["machine-qemu-1-web"]}),
+    "invalid__pods_is_a_list": changed(ENERGY_4, pods=[]),
     "invalid__container_names_missing": changed(METADATA_4, containers={"container_name": ...}),
     "invalid__container_names_of_containers_too_few": changed(
         ENERGY_3, containers={"container_name": ["web-1"]}

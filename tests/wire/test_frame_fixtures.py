@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from wattline.wire.codec import decode, encode
-from wattline.wire.frames import FRAME_TYPES, Table
+from wattline.wire.frames import FRAME_TYPES
 from wattline.wire.packed import FrameError
+from wattline.wire.table import Table
 
 from . import make_fixtures
 

@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from wattline.wire.columns import Column
-from wattline.wire.frames import Activity, AnyFrame, Energy, Frame, Metadata, Power, Status, Table, Use
+from wattline.wire.frames import Activity, AnyFrame, Energy, Frame, Metadata, Power, Status, Use
+from wattline.wire.table import Table
 
 _HEADER_FIELDS = frozenset(Frame.__struct_fields__)
 _NS_PER_MS, _UJ_PER_J, _BYTES_PER_MB = 1e6, 1e6, 1e6

@@ -7,10 +7,11 @@ repeated frame costs time resolution or a name, never a joule.
 
 from typing import Annotated, Any, ClassVar
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from .columns import U8, U32, U64
-from .names import are_safe, safe_name, safe_names
+from .identities import Machines, PodLabels, Pods, no_machines, no_pod_labels, no_pods
+from .table import Safe, Table
 
 SCHEMA = 1
 
@@ -30,47 +31,7 @@ WHOLE_MACHINE = "node"
 Natural = Annotated[int, Meta(ge=0)]
 
 
-class _Safe(Struct, kw_only=True):
-    """Names in it are made safe when it is made, whoever makes it."""
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, str):
-                setattr(self, name, value if are_safe([value]) else safe_name(value))
-            elif isinstance(value, list) and value and isinstance(value[0], str):
-                setattr(self, name, value if are_safe(value) else safe_names(value))
-            elif isinstance(value, dict):
-                setattr(self, name, {safe_name(key): count for key, count in value.items()})
-
-
-class Table(_Safe, kw_only=True):
-    """Rows as columns of equal length; the first field gives the number of rows.
-
-    The fields named in `column_lists` are lists of such columns, one for each zone or counter; those in
-    `optional` are empty where the publisher has nothing to say: absence is not zero.
-    """
-
-    column_lists: ClassVar[frozenset[str]] = frozenset()
-    optional: ClassVar[frozenset[str]] = frozenset()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        rows = len(self)
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            for column in value if name in self.column_lists else (value,):
-                if len(column) != rows and (column or name not in self.optional):
-                    raise ValueError(
-                        f"column {name!r}: expected {rows} rows as in {self.__struct_fields__[0]!r}, "
-                        f"got {len(column)}"
-                    )
-
-    def __len__(self) -> int:
-        return len(getattr(self, self.__struct_fields__[0]))
-
-
-class SourceState(_Safe, kw_only=True):
+class SourceState(Safe, kw_only=True):
     """Whether a source of readings works, and if not, why."""
 
     name: str
@@ -78,7 +39,7 @@ class SourceState(_Safe, kw_only=True):
     reason: str = ""
 
 
-class Frame(_Safe, kw_only=True):
+class Frame(Safe, kw_only=True):
     """What every frame begins with.
 
     `epoch` changes only when the producer's counters begin again (CLOCK_MONOTONIC of that moment), `run` at
@@ -359,10 +320,18 @@ class MetadataProcesses(Table, kw_only=True):
 
 
 class MetadataContainers(Table, kw_only=True):
-    """What containers are called: those whose engine has told, and those whose path does."""
+    """What containers are called: those whose engine, cluster or path has told.
+
+    `kind` is container, init, sidecar, ephemeral or pause where Kubernetes has told; `is_awaited`: 1 while a
+    name may come in a moment, and the name is empty.
+    """
+
+    optional = frozenset({"kind", "is_awaited"})
 
     container_id: list[str]
     container_name: list[str]
+    kind: list[str] = field(default_factory=list)
+    is_awaited: U8 = field(default_factory=U8)
 
 
 def _no_containers() -> MetadataContainers:
@@ -384,6 +353,9 @@ class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):
     processes: MetadataProcesses
     containers: MetadataContainers = field(default_factory=_no_containers)
     sources: list[SourceState] = field(default_factory=list)
+    pods: Pods = field(default_factory=no_pods)
+    pod_labels: PodLabels = field(default_factory=no_pod_labels)
+    machines: Machines = field(default_factory=no_machines)
 
 
 class EnergyZones(Table, kw_only=True):
@@ -477,11 +449,12 @@ class EnergyContainers(Table, kw_only=True):
     A container in which virtual machines run has a row for each of them and one for the rest. What ended
     containers of a pod used is in a row whose container_id is "terminated"; that of ended pods and of
     containers without one in such a row without pod_uid. So a pod is the sum of its rows, a virtual machine
-    that of its own, and the node that of all. `container_name` is what the container's engine calls it.
-    Host processes likewise have a row for each `unit` (as in metadata) and one for the rest.
+    that of its own, and the node that of all. `container_name` is what its engine or cluster calls
+    it, `kind` and `is_awaited` as in metadata. Host processes likewise have a row for each `unit` (as in
+    metadata) and one for the rest.
     """
 
-    optional = frozenset({"vm_id", "container_name", "unit"})
+    optional = frozenset({"vm_id", "container_name", "unit", "kind", "is_awaited"})
     column_lists = frozenset({"dynamic_uj", "idle_uj", "departed_dynamic_uj", "departed_idle_uj"})
 
     container_id: list[str]
@@ -496,6 +469,8 @@ class EnergyContainers(Table, kw_only=True):
     vm_id: list[str] = field(default_factory=list)
     container_name: list[str] = field(default_factory=list)
     unit: list[str] = field(default_factory=list)
+    kind: list[str] = field(default_factory=list)
+    is_awaited: U8 = field(default_factory=U8)
 
 
 class EnergyProcesses(Table, kw_only=True):
@@ -533,6 +508,9 @@ class Energy(Frame, kw_only=True, tag_field="topic", tag="energy"):
     sources: list[SourceState] = field(default_factory=list)
     absent: AbsentZones = field(default_factory=none_absent)  # as power reports them
     spares: EnergySpares = field(default_factory=_no_spares)
+    pods: Pods = field(default_factory=no_pods)
+    pod_labels: PodLabels = field(default_factory=no_pod_labels)
+    machines: Machines = field(default_factory=no_machines)
 
     def __post_init__(self) -> None:
         super().__post_init__()

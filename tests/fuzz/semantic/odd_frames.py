@@ -10,8 +10,9 @@ import msgspec
 from tests.fuzz.structure import Packed, Pairs, packed, unpacked
 from wattline.wire.codec import decode, encode
 from wattline.wire.columns import Column
-from wattline.wire.frames import AnyFrame, Energy, Table
+from wattline.wire.frames import AnyFrame, Energy
 from wattline.wire.packed import FrameError
+from wattline.wire.table import Table
 
 S = 1_000_000_000
 _UNIX_NS = 1_750_000_000 * S  # what a stage sends that takes the wrong clock

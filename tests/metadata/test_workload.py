@@ -8,6 +8,8 @@ from .pod_objects import CREATED, CREATED_MINUTES
 RS = ("apps/v1", True)
 JOB = ("batch/v1", True)
 HASH = "6d4cf56db6"
+ALIKE_SET, DASHLESS, ONLY_HASH = f"web-{HASH}", f"web{HASH}", f"-{HASH}"
+WAITED, AHEAD = f"clean-{CREATED_MINUTES - 9000}", f"clean-{CREATED_MINUTES + 4}"
 # owner, the pod's label pod-template-hash, what it belongs to
 CASES = {
     "Deployment": (Owner("ReplicaSet", f"web-{HASH}", *RS), HASH, ("Deployment", "web")),
@@ -28,7 +30,7 @@ CASES = {
         "5c",
         ("ReplicaSet", f"web-{HASH}"),
     ),
-    "ReplicaSet with only the hash": (Owner("ReplicaSet", f"-{HASH}", *RS), HASH, ("ReplicaSet", f"-{HASH}")),
+    "ReplicaSet with only the hash": (Owner("ReplicaSet", ONLY_HASH, *RS), HASH, ("ReplicaSet", ONLY_HASH)),
     "ReplicaSet without the dash": (
         Owner("ReplicaSet", f"web{HASH}", *RS),
         HASH,

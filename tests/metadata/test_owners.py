@@ -7,6 +7,7 @@ import pytest
 
 from services.metadata.cgroup_owner import delegation
 from services.metadata.cgroup_path import Claim, Delegation, claim, identify_owned, user_delegation
+from services.metadata.container_names import may_name
 
 from .machine import ROOT, FakeProc, Stage, activity, own_containers
 

@@ -84,6 +84,14 @@ def test_a_name_never_changes():
     assert join.containers(S, seen(UID, 1)) == {ident(1): APP}
 
 
+def test_an_id_counts_in_the_pod_that_its_path_names():
+    """Whoever may write the status of one pod names no container of another."""
+    join = Join(pod(UID, app(1, cpu_request_m=100)), pod(OTHER))
+    join.containers(0, seen(OTHER, 1))
+    assert join.containers(GRACE_NS, seen(OTHER, 1)) == {}
+    assert join.tables.cpu_request_m(seen(OTHER, 1)[ident(1)]) == 0
+
+
 def test_a_restarted_container_has_its_name_twice():
     """The run before keeps it; it has a cgroup and an id of its own."""
     join = Join(pod(UID, app(1)))

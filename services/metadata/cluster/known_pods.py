@@ -2,13 +2,13 @@
 """The pods of this node, as lists and events tell of them. Pure."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import answers
+from .callbacks import ReadPod
 from .pod import Pod
 
-ReadPod = Callable[[Mapping[str, Any]], Pod]
 _DIGEST_BYTES = 16
 TOO_LONG = f"expected an object of at most {answers.OBJECT_BYTES_MAX} bytes, got a larger one"
 

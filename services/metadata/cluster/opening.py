@@ -11,11 +11,12 @@ from . import choice
 from .access import ApiServer, Kubelet, identity_of
 from .api_server import ApiServerRounds
 from .backoff import Backoff
+from .callbacks import Count, ReadPod
 from .client import Client, Limits
-from .known_pods import KnownPods, ReadPod
+from .known_pods import KnownPods
 from .kubelet import LEGACY_WARNING, KubeletRounds
 from .pod import PodSource
-from .report import Count, Report
+from .report import Report
 from .worker import Worker
 
 

@@ -106,6 +106,7 @@ build() {
     pip "$work/builder" wheel --no-deps --no-build-isolation --wheel-dir "$work/wheels" .
     pip "$built" install --no-compile --require-hashes -r requirements/all.txt
     pip "$built" install --no-compile --require-hashes -r requirements/redfish.txt # for wattline-power-bmc.service
+    pip "$built" install --no-compile --require-hashes -r requirements/kubernetes.txt # for pods' names
     pip "$built" install --no-compile --no-deps --no-index --find-links "$work/wheels" wattline
     [ -d /usr/lib/python3/dist-packages/bcc ] ||
         say "BCC is missing, so the probe will read /proc, which is coarser; the cure: apt-get install python3-bpfcc"

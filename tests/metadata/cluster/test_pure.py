@@ -88,7 +88,7 @@ def test_any_json_raises_only_the_one_error(found):
 def test_any_object_is_taken_or_refused(found):
     """Nothing but a pod becomes one, and the next one is taken."""
     known = KnownPods(read_pod_strictly, NODE)
-    known.replace([json.dumps(found).encode(), json.dumps(pod("web-1")).encode()], "5")
+    known.replace(known.read([json.dumps(found).encode(), json.dumps(pod("web-1")).encode()]), "5")
     assert [one.name for one in known.by_uid.values()] == ["web-1"]
 
 
@@ -102,7 +102,7 @@ def read_pod_strictly(found):
 def test_a_name_that_changes_hands_has_the_newest():
     """A mirror pod is made anew under the same path uid before the old one's deletion is told."""
     known = KnownPods(lambda found: read_pod(found), NODE)  # noqa: PLW0108 spelt out for the next line
-    known.replace([json.dumps(pod("db-0", uid="a")).encode()], "5")
+    known.replace(known.read([json.dumps(pod("db-0", uid="a")).encode()]), "5")
     known.apply(answers.Event("ADDED", json.dumps(pod("db-0", uid="b")).encode()))
     known.apply(answers.Event("DELETED", json.dumps(pod("db-0", uid="a")).encode()))
     assert set(known.by_uid) == {"b"}
@@ -116,7 +116,7 @@ def test_a_mirror_made_anew_stays_known():
         return type(one)("path-uid", one.api_uid, found["metadata"]["name"], one.namespace)
 
     known = KnownPods(read, NODE)
-    known.replace([json.dumps(pod("etcd-old", uid="a")).encode()], "5")
+    known.replace(known.read([json.dumps(pod("etcd-old", uid="a")).encode()]), "5")
     known.apply(answers.Event("ADDED", json.dumps(pod("etcd-new", uid="b")).encode()))
     assert known.by_uid["path-uid"].name == "etcd-new"
     known.apply(answers.Event("DELETED", json.dumps(pod("etcd-old", uid="a")).encode()))
@@ -126,7 +126,7 @@ def test_a_mirror_made_anew_stays_known():
 @pytest.mark.parametrize("kind", ["MODIFIED", "ADDED"])
 def test_an_event_moves_the_version_on(kind):
     known = KnownPods(read_pod, NODE)
-    known.replace([], "5")
+    known.replace(known.read([]), "5")
     found = pod("web-1")
     found["metadata"]["resourceVersion"] = "9"
     known.apply(answers.Event(kind, json.dumps(found).encode()))

@@ -247,8 +247,8 @@ class Directory:
         for process in self._processes.values():
             process.hidden = False
 
-    def cgroups(self, cpu_request_m: Callable[[CgroupIdentity], int] | None = None) -> MetadataCgroups:
-        """As the metadata frame has them, by id. `cpu_request_m`: that of a cgroup; None: none is known."""
+    def cgroups(self, cpu_requests_m: Mapping[str, int] | None = None) -> MetadataCgroups:
+        """As the metadata frame has them, by id. `cpu_requests_m`: of containers; None: none is known."""
         rows = sorted(self._cgroups.items())
         return MetadataCgroups(
             cgroup_id=U64(cgroup_id for cgroup_id, _cgroup in rows),
@@ -258,9 +258,9 @@ class Directory:
             pod_uid=[cgroup.identity.pod_uid for _id, cgroup in rows],
             vm_id=_if_any([cgroup.identity.vm_id for _id, cgroup in rows]),
             unit=_if_any([_unit(cgroup) for _id, cgroup in rows]),
-            cpu_request_m=U32(cpu_request_m(cgroup.identity) for _id, cgroup in rows)
-            if cpu_request_m is not None
-            else U32(),
+            cpu_request_m=U32()
+            if cpu_requests_m is None
+            else U32(cpu_requests_m.get(cgroup.identity.container_id, 0) for _id, cgroup in rows),
         )
 
     def processes(self) -> MetadataProcesses:

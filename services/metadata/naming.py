@@ -57,7 +57,7 @@ class Naming:
             self._of_pods.forget(pod_uids, containers, self._now_ns)
         is_told = self._of_pods is not None and self._of_pods.has_told
         return (
-            self._directory.cgroups(self._tables.cpu_request_m if is_told else None),
+            self._directory.cgroups(self._tables.cpu_requests_m(containers) if is_told else None),
             self._tables.containers(containers, self._pausing, self._now_ns),
             *self._tables.pods(pod_uids, self._now_ns),
         )

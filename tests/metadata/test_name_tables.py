@@ -93,6 +93,15 @@ def test_an_id_counts_in_the_pod_that_its_path_names():
     assert join.tables.cpu_requests_m(seen(UID, 1)) == {ident(1): 100}
 
 
+def test_requests_are_those_of_now():
+    """They follow a pod that is resized, and containers as they come and go."""
+    join = Join(pod(UID, app(1, cpu_request_m=100)))
+    assert join.tables.cpu_requests_m(seen(UID, 1, 2)) == {ident(1): 100}
+    join.report(S, pod(UID, app(1, cpu_request_m=200), app(2, name="b")))
+    assert join.tables.cpu_requests_m(seen(UID, 1, 2)) == {ident(1): 200, ident(2): 0}
+    assert join.tables.cpu_requests_m(seen(UID, 2)) == {ident(2): 0}
+
+
 def test_a_restarted_container_has_its_name_twice():
     """The run before keeps it; it has a cgroup and an id of its own."""
     join = Join(pod(UID, app(1)))

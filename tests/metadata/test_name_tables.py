@@ -57,10 +57,13 @@ def test_the_grace_time_ends():
 def test_a_name_after_the_grace_time_is_told_all_the_same():
     """For a calculator that begins then; one that was there before keeps the series as it is."""
     join = Join()
-    join.containers(0, seen(UID, 1))
-    join.containers(GRACE_NS, seen(UID, 1))
+    for now_ns in (0, GRACE_NS, GRACE_NS + 1):
+        join.containers(now_ns, seen(UID, 1))
+        pods = join.pods(now_ns, UID)
+    assert pods == {}
     join.report(GRACE_NS + S, pod(UID, app(1)))
     assert join.containers(GRACE_NS + S, seen(UID, 1)) == {ident(1): APP}
+    assert join.pods(GRACE_NS + S, UID) == {UID: ("web-1", False)}
 
 
 def test_without_a_grace_time_nothing_is_awaited():

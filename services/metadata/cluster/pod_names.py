@@ -35,8 +35,8 @@ class _Known:
 class PodNames:
     """Pods by the uid that their cgroups have.
 
-    `has_told`: whether the cluster has reported all pods of this node at least once. `version` changes when it
-    reports something else.
+    `has_told`: whether the cluster has reported all pods of this node at least once. `version` changes with
+    each other report.
     """
 
     has_told: bool = False

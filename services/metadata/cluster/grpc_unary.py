@@ -2,7 +2,7 @@
 """One gRPC call without arguments over HTTP/2: the only file that imports h2. No I/O.
 
 Sources: "gRPC over HTTP2" (doc/PROTOCOL-HTTP2.md) and "Status codes and their use in gRPC"
-(doc/statuscodes.md) in grpc/grpc; RFC 9113. Not grpcio: that takes 25 MB of memory, and threads of its own.
+(doc/statuscodes.md) in grpc/grpc; RFC 9113. Not grpcio: that takes 18 MB of memory, h2 one.
 """
 
 from collections.abc import Iterable

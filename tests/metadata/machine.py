@@ -79,7 +79,9 @@ class Stage:
         cgroup: str = "",
         docker: str = "",
         patterns: str = "",
+        *,
         name_grace_s: float = 10.0,
+        pod_resources_socket: str = "",
     ) -> None:
         self.frames: list[Metadata] = []
         # Time enough passes between any two lines that none is held back as a repetition.
@@ -92,6 +94,7 @@ class Stage:
             docker_socket=docker,
             container_patterns=patterns,
             kubernetes_name_grace_s=name_grace_s,
+            kubernetes_pod_resources_socket=pod_resources_socket,
         )
         self._stage = MetadataStage(settings, self)
 

@@ -7,14 +7,12 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from wattline.wire.frames import SourceState
-from wattline.wire.identities import HeldDevices
 
 from .grpc_unary import CallError, UnaryCall
-from .held_devices import ANSWER_BYTES_MAX, HeldDevice, held_table, read_answer
-from .pod import Pod
+from .held_devices import ANSWER_BYTES_MAX, HeldDevice, read_answer
 
 SOURCE = "pod_resources"
 UNREACHABLE, REFUSED, BAD_ANSWER = (f"{SOURCE}_{word}" for word in ("unreachable", "refused", "bad_answer"))
@@ -83,10 +81,6 @@ class PodResources:
         """As last told; none once that was too long ago. The same object while nothing has changed."""
         told_s, devices = self._told
         return devices if self._clock() - told_s <= self._kept_s else ()
-
-    def table(self, pods: Iterable[Pod]) -> HeldDevices:
-        """The devices of pods that are known."""
-        return held_table(self.devices(), pods)
 
     def state(self) -> SourceState:
         """Up, or why not. Counts what has failed since the last call."""
@@ -179,11 +173,6 @@ class PodResources:
         return (
             cure if isinstance(error, TimeoutError) else f"{error.strerror or type(error).__name__}: {cure}"
         )
-
-
-def open_pod_resources(path: str, count: Count) -> PodResources | None:
-    """The source that the setting asks for, whose thread has begun; None if there is none."""
-    return PodResources(path, count) if path else None
 
 
 def _end(connection: socket.socket) -> None:

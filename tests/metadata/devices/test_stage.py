@@ -3,6 +3,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -55,7 +56,7 @@ def by_name(frame):
 
 
 def test_devices_are_in_the_frame(proc, tmp_path, monkeypatch):
-    """By the pod's uid and the container's id, once the kubelet has answered."""
+    """By the pod's uid and the container's id, once the kubelet has answered; at the end its thread ends."""
     kubelet = Kubelet(tmp_path / "kubelet.sock")
     kubelet.answer = HELD
     kubelet.start()
@@ -67,6 +68,7 @@ def test_devices_are_in_the_frame(proc, tmp_path, monkeypatch):
     finally:
         stage.close()
         kubelet.stop()
+    assert "pod-resources" not in {thread.name for thread in threading.enumerate()}
     assert (devices.pod_uid, devices.container_id) == (["uid-1"], ["ab"])
     assert (devices.resource, devices.device_id) == (["nvidia.com/gpu"], ["GPU-1"])
 

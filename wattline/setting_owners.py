@@ -25,6 +25,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "kubernetes.name-grace-s": ("metadata",),
     "kubernetes.node": ("metadata",),
     "kubernetes.period-s": ("metadata",),
+    "kubernetes.pod-resources-socket": ("metadata",),
     "metadata-grace-s": ("calculator",),
     "name": ("power",),
     "path.cgroup": ("metadata",),

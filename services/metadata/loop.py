@@ -10,6 +10,7 @@ from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 
 from . import cgroup_owner, procfs
 from .cgroup_path import Delegation, user_delegation
+from .cluster.devices import Devices
 from .directory import UNMATCHED_MAX, Directory
 from .naming import Naming
 from .places import compiled
@@ -39,6 +40,7 @@ class MetadataStage:
         self._uses_cgroup1 = False
         self._is_cgroup1_due = True  # until a look succeeds
         self._naming = Naming(settings, runtime, self._directory)
+        self._devices = Devices(settings.kubernetes_pod_resources_socket, runtime.count)
         self._covers = (0, 0)
         self._published_ns = 0
 
@@ -65,10 +67,11 @@ class MetadataStage:
             self._publish(self._source())
 
     def close(self) -> None:
-        """Stop watching the mounts and asking for names."""
+        """Stop watching the mounts and asking for names and devices."""
         try:
             self._naming.close()
         finally:
+            self._devices.close()
             self._mount.close()
 
     def _look_at_mounts(self, now_mono_ns: int) -> None:
@@ -121,5 +124,6 @@ class MetadataStage:
             containers=containers,
             pods=pods,
             pod_labels=pod_labels,
-            sources=[source, *self._processes.source(), *self._naming.sources()],
+            devices=self._devices.table(self._naming.reported_pods),
+            sources=[source, *self._processes.source(), *self._naming.sources(), *self._devices.sources()],
         )

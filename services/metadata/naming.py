@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of containers and pods: asks who knows them, and joins the answers to what is running."""
 
+from collections.abc import Collection
+
 from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, MetadataCgroups, MetadataContainers, SourceState
 from wattline.wire.identities import PodLabels, Pods
 
+from .cluster.pod import Pod
 from .cluster.pod_names import PodNames
 from .cluster.source import open_source
 from .directory import Directory
@@ -62,6 +65,10 @@ class Naming:
             self._tables.containers(containers, self._pausing, self._now_ns),
             *self._tables.pods(pod_uids, self._now_ns),
         )
+
+    def reported_pods(self) -> Collection[Pod]:
+        """The node's pods as the cluster has them now; none without a cluster."""
+        return self._cluster.pods().values() if self._cluster is not None else ()
 
     def sources(self) -> list[SourceState]:
         """Those that are asked."""

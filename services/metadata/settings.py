@@ -112,6 +112,14 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
     kubernetes_period_s: Annotated[
         float, meaning("time between two requests to the kubelet", "s", ge=1, le=300)
     ] = field(default=5.0, name="kubernetes.period-s")
+    kubernetes_pod_resources_socket: Annotated[
+        str,
+        meaning(
+            "socket at which the kubelet is asked which pod holds which device (GPU), as "
+            "/var/lib/kubelet/pod-resources/kubelet.sock; default: it isn't asked",
+            expected="a path",
+        ),
+    ] = field(default="", name="kubernetes.pod-resources-socket")
 
     def labels(self) -> tuple[str, ...]:
         """The labels of pods to publish."""

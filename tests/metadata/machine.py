@@ -83,6 +83,7 @@ class Stage:
         name_grace_s: float = 10.0,
         kubernetes: str = "auto",
         run: Path | None = None,
+        pod_resources_socket: str = "",
     ) -> None:
         self.frames: list[Metadata] = []
         # Time enough passes between any two lines that none is held back as a repetition.
@@ -98,6 +99,7 @@ class Stage:
             kubernetes=kubernetes,
             kubernetes_labels="app",
             **({"run": run} if run else {}),
+            kubernetes_pod_resources_socket=pod_resources_socket,
         )
         self._stage = MetadataStage(settings, self)
 

@@ -350,6 +350,18 @@ NO_NAMES = {
     "pod_labels": {"pod_uid": [], "label": [], "value": []},
     "machines": {"vm_id": [], "vm_name": []},
 }
+# A GPU that two containers share, one that another holds by a driver: of that the container isn't known.
+DEVICES = {
+    "pod_uid": ["5f0c2f1e-58b1-4d9d-9a31-0d4f6a0f3a11"] * 2 + ["0f3a4d6a9d9d4d5858b15f0c2f1e0d4f"],
+    "container_id": ["ab12", "cd34", ""],
+    "resource": ["nvidia.com/gpu", "nvidia.com/gpu", "gpu.nvidia.com"],
+    "device_id": [
+        "GPU-8f6d1a3e-58b1-4d9d-9a31-0d4f6a0f3a11::0",
+        "GPU-8f6d1a3e-58b1-4d9d-9a31-0d4f6a0f3a11::1",
+        "node-7/gpu-1",
+    ],
+}
+NO_DEVICES = {"pod_uid": [], "container_id": [], "resource": [], "device_id": []}
 CONTAINER_KINDS = {"kind": ["container", ""], "is_awaited": u8(0, 1)}
 NO_METADATA = {
     "cgroups": {"cgroup_id": u64(), "path": [], "container_id": [], "runtime": [], "pod_uid": []},
@@ -665,6 +677,8 @@ VALID = {
         METADATA_5, **NAMES, containers={**CONTAINER_KINDS, "container_name": ["web-1", ""]}
     ),
     "metadata_names_empty": {**METADATA_5, **NO_NAMES},
+    "metadata_full_devices": changed(METADATA_5, **NAMES, devices=DEVICES),
+    "metadata_devices_empty": {**METADATA_5, "devices": NO_DEVICES},
     "metadata_containers_empty": changed(METADATA_4, containers={"container_id": [], "container_name": []}),
     "metadata_optional_columns_left_out": changed(
         METADATA_3, cgroups={"vm_id": ...}, processes={"container_id": ..., "runtime": ..., "pod_uid": ...}
@@ -827,6 +841,11 @@ INVALID: dict[str, Any] = {
     "invalid__pods_awaited_as_u32": changed(METADATA_5, pods={**PODS, "is_awaited": u32(0, 0, 1)}),
     "invalid__pod_labels_without_values": changed(METADATA_5, pod_labels={**POD_LABELS, "value": []}),
     "invalid__machine_names_missing": changed(ENERGY_4, machines={"vm_id": ["machine-qemu-1-web"]}),
+    "invalid__devices_without_ids": changed(METADATA_5, devices={**DEVICES, "device_id": []}),
+    "invalid__devices_of_containers_missing": changed(
+        METADATA_5, devices={name: column for name, column in DEVICES.items() if name != "container_id"}
+    ),
+    "invalid__devices_is_a_list": changed(METADATA_5, devices=[]),
     "invalid__pods_is_a_list": changed(ENERGY_4, pods=[]),
     "invalid__container_names_missing": changed(METADATA_4, containers={"container_name": ...}),
     "invalid__container_names_of_containers_too_few": changed(

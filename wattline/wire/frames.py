@@ -10,7 +10,16 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta, field
 
 from .columns import U8, U32, U64
-from .identities import Machines, PodLabels, Pods, no_machines, no_pod_labels, no_pods
+from .identities import (
+    HeldDevices,
+    Machines,
+    PodLabels,
+    Pods,
+    no_devices,
+    no_machines,
+    no_pod_labels,
+    no_pods,
+)
 from .table import Safe, Table
 
 SCHEMA = 1
@@ -356,6 +365,7 @@ class Metadata(Frame, kw_only=True, tag_field="topic", tag="metadata"):
     pods: Pods = field(default_factory=no_pods)
     pod_labels: PodLabels = field(default_factory=no_pod_labels)
     machines: Machines = field(default_factory=no_machines)
+    devices: HeldDevices = field(default_factory=no_devices)
 
 
 class EnergyZones(Table, kw_only=True):

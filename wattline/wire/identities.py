@@ -2,6 +2,7 @@
 """What pods and virtual machines are called: tables that metadata and energy have in common.
 
 Metadata says what is known; energy what the workload's series are labelled with, which never changes again.
+Devices that pods hold are in metadata alone.
 """
 
 from msgspec import field
@@ -54,6 +55,18 @@ class Machines(Table, kw_only=True):
     hypervisor: list[str] = field(default_factory=list)
 
 
+class HeldDevices(Table, kw_only=True):
+    """Devices that pods' containers hold: a row for each, several for a shared one.
+
+    `container_id` is empty where it isn't known. `resource` and `device_id` are Kubernetes' words.
+    """
+
+    pod_uid: list[str]
+    container_id: list[str]
+    resource: list[str]
+    device_id: list[str]
+
+
 def no_pods() -> Pods:
     """A table without rows, as an older publisher's frame has it."""
     return Pods(pod_uid=[], pod_name=[], namespace=[])
@@ -67,3 +80,8 @@ def no_pod_labels() -> PodLabels:
 def no_machines() -> Machines:
     """Likewise."""
     return Machines(vm_id=[], vm_name=[])
+
+
+def no_devices() -> HeldDevices:
+    """Likewise."""
+    return HeldDevices(pod_uid=[], container_id=[], resource=[], device_id=[])

@@ -28,7 +28,8 @@ class PodContainer:
 class Pod:
     """`uid`: the one that its cgroups bear, of a static pod `config.hash`; `api_uid`: the API's.
 
-    `labels`: the chosen ones. `owner_kind` and `owner_name`: the workload that it belongs to; empty: none.
+    `labels`: the chosen ones. `kubevirt_vm`: the virtual machine that it runs (virt-launcher); empty: none.
+    `owner_kind` and `owner_name`: the workload that it belongs to; empty: none.
     """
 
     uid: str
@@ -39,6 +40,7 @@ class Pod:
     owner_name: str = ""
     qos_class: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    kubevirt_vm: str = ""
     containers: tuple[PodContainer, ...] = ()
 
 

@@ -14,6 +14,7 @@ from .cgroup_path import Delegation, user_delegation
 from .container_names import ContainerNames
 from .directory import UNMATCHED_MAX, Directory
 from .docker import BadAnswerError, DockerSocket
+from .machines.machines import Machines
 from .places import compiled
 from .process_cgroup import uses_cgroup1
 from .processes import BY_PROCESS, Processes
@@ -40,6 +41,9 @@ class MetadataStage:
         places = compiled(settings.added_places())
         self._directory = Directory(self._delegation, places)
         self._processes = Processes(self._directory, places, settings.path_procfs, runtime.log)
+        self._machines = Machines(self._directory, settings.path_procfs, runtime.log)
+        if isinstance(previous := runtime.previous(), Metadata):
+            self._machines.resume(previous)
         given = Path(settings.path_cgroup) if settings.path_cgroup else None
         self._mount = WatchedMount(settings.path_procfs, given)
         self._uses_cgroup1 = False
@@ -59,6 +63,7 @@ class MetadataStage:
         self._look_for_cgroups(frame)
         source = self._source()
         self._processes.ask(frame, uses_cgroup1=self._uses_cgroup1)
+        self._machines.ask(frame)
         self._say_unmatched(frame)
         self._name_containers(frame.mono_ns)
         self._covers = (frame.epoch, frame.mono_ns)
@@ -152,7 +157,8 @@ class MetadataStage:
             covers_epoch=self._covers[0],
             covers_mono_ns=self._covers[1],
             cgroups=self._directory.cgroups(),
-            processes=self._directory.processes(),
+            processes=self._directory.processes(self._machines.ids()),
             containers=self._names.table(self._directory.container_names()),
+            machines=self._machines.table(self._published_ns),
             sources=[source, *self._processes.source(), *self._names_source()],
         )

@@ -73,8 +73,17 @@ class FakeProc:
 class Stage:
     """The real stage, and what it has published and said."""
 
-    def __init__(self, procfs: Path, cgroup: str = "", docker: str = "", patterns: str = "") -> None:
+    def __init__(
+        self,
+        procfs: Path,
+        cgroup: str = "",
+        docker: str = "",
+        patterns: str = "",
+        earlier: Metadata | None = None,
+    ) -> None:
+        """`earlier`: the last frame of a previous run."""
         self.frames: list[Metadata] = []
+        self._earlier = earlier
         # Time enough passes between any two lines that none is held back as a repetition.
         self.log = Log("metadata", stream=io.StringIO(), now=map(float, itertools.count(0, 100)).__next__)
         self.interval_ns = S
@@ -83,6 +92,10 @@ class Stage:
             path_procfs=procfs, path_cgroup=cgroup, docker_socket=docker, container_patterns=patterns
         )
         self._stage = MetadataStage(settings, self)
+
+    def previous(self) -> Metadata | None:
+        """Likewise."""
+        return self._earlier
 
     def count(self, event: str, cause: object) -> None:
         """Likewise."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stage on a proc file system on paper, with hypervisors among the processes."""
 
+import tracemalloc
+
 import pytest
 
 from services.metadata.machines import machines
@@ -155,6 +157,28 @@ def test_a_machine_is_remembered_after_its_end(proc):
     assert (own(late), called(late)) == ({7: f"qemu-{U}"}, {f"qemu-{U}": ("web", U, "qemu")})
     later = stage.take(activity(400 * S, [(2, 9, 100, 0, "bash")], {2: "/"}))
     assert (own(later), called(later)) == ({}, {})
+    proc.run(8, 900, "qemu-system-x86_64", "-uuid", U)
+    new = stage.take(activity(401 * S, [(2, 8, 900, 0, QEMU)], {2: f"/docker/{A}"}))
+    assert own(new) == {8: f"qemu-{U}"}  # the id is free
+
+
+def test_one_that_has_ended_is_not_asked(proc):
+    """Activity lists it for some frames more."""
+    proc.run(7, 100, "qemu-system-x86_64", "-uuid", U)
+    assert own(Stage(proc.path).take(activity(S, [(2, 7, 100, PROCESS_ENDED, QEMU)], {2: "/"}))) == {}
+
+
+def test_the_rest_of_a_long_command_line_is_not_read(proc):
+    """A process can make its own as long as its stack may grow."""
+    proc.run(7, 100, "qemu-system-x86_64", "-uuid", U, "x" * 20_000_000)
+    tracemalloc.start()
+    try:
+        frame = Stage(proc.path).take(activity(S, [(2, 7, 100, 0, QEMU)], {2: "/"}))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert own(frame) == {7: f"qemu-{U}"}
+    assert peak_bytes < 5_000_000
 
 
 def test_a_hypervisor_that_moves_into_its_cgroup_is_that_machine(proc):

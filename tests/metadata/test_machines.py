@@ -158,7 +158,7 @@ def test_a_machine_is_remembered_after_its_end(proc):
     later = stage.take(activity(400 * S, [(2, 9, 100, 0, "bash")], {2: "/"}))
     assert (own(later), called(later)) == ({}, {})
     proc.run(8, 900, "qemu-system-x86_64", "-uuid", U)
-    new = stage.take(activity(401 * S, [(2, 8, 900, 0, QEMU)], {2: f"/docker/{A}"}))
+    new = stage.take(activity(401 * S, [(3, 8, 900, 0, QEMU)], {3: f"/docker/{A}"}))
     assert own(new) == {8: f"qemu-{U}"}  # the id is free
 
 

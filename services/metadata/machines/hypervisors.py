@@ -47,7 +47,7 @@ _BEGINNINGS = tuple(one.comm for one in HYPERVISORS if one.comm not in _WHOLE)
 
 
 def candidates(comms: Collection[str]) -> set[str]:
-    """Those of the names that a hypervisor's process has. Takes some 0.3 ms for ten thousand."""
+    """Names that a hypervisor's process has. For ten thousand: 0.2 to 2 ms, by how many differ."""
     return {comm for comm in {*comms} if comm in _WHOLE or comm.startswith(_BEGINNINGS)}
 
 

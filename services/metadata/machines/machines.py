@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Virtual machines on this host: asks the processes that may run one, and says which machine each runs."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from wattline.log import Log
 from wattline.wire.frames import PROCESS_ENDED, PROCESS_KERNEL_THREAD, Activity, Metadata
@@ -20,12 +19,15 @@ from .ids import MACHINES_MAX, ROOTS_MACHINES_MAX, MachineIds, Scope
 from .names import MachineNames
 from .question import ask, is_alive
 
-_ASKED_MAX = 100  # processes per frame; the others wait for the next. One takes some 80 µs.
+_ASKED_MAX = 100  # processes per frame; the others wait for the next. One takes some 140 µs.
 # Those that run no machine, or can't be read, are asked again: a wrapper of the same name may start the
 # hypervisor in its place. After 1 s, then after twice the time.
 _PAUSE_MIN_NS, _PAUSE_MAX_NS = 10**9, 64 * 10**9
 _NOWHERE = CgroupIdentity()
-_NO_PODS: Mapping[str, Pod] = MappingProxyType({})
+
+
+def _no_pod(_uid: str) -> Pod | None:
+    return None
 
 
 @dataclass
@@ -82,11 +84,11 @@ class Machines:
         return self._ids.given()
 
     def table(
-        self, now_ns: int, pods: Mapping[str, Pod] = _NO_PODS, awaited: Collection[str] = ()
+        self, now_ns: int, pod_of: Callable[[str], Pod | None] = _no_pod, awaited: Collection[str] = ()
     ) -> MachinesTable:
-        """What machines are called. `awaited`: uids of pods that `pods` may have in a moment."""
+        """What machines are called. `pod_of`, `awaited`: as in MachineNames.look."""
         by_process = {asked.machine_id: asked.place for asked in self._asked.values() if asked.machine_id}
-        self._names.look(by_process | self._directory.machines(), now_ns, pods, awaited)
+        self._names.look(by_process | self._directory.machines(), now_ns, pod_of, awaited)
         return self._names.table()
 
     def _seen(self, key: ProcessKey, comm: str) -> _Asked:

@@ -2,7 +2,7 @@
 """What virtual machines are called, said once for each and then never changed. Pure: no I/O, no clock."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -57,12 +57,13 @@ class MachineNames:
         self,
         machines: Mapping[str, CgroupIdentity],
         now_ns: int,
-        pods: Mapping[str, Pod],
+        pod_of: Callable[[str], Pod | None],
         awaited: Collection[str] = (),
     ) -> None:
         """Settle what can be settled of the machines that there are; the others are forgotten.
 
-        `machines`: container and pod of each by id. `awaited`: uids of pods that may be known in a moment.
+        `machines`: container and pod of each by id. `pod_of`: a pod by its uid, if it is known; `awaited`:
+        uids of pods that may be known in a moment.
         """
         for known in (self._told, self._since_ns, self._names):
             for gone in [machine_id for machine_id in known if machine_id not in machines]:
@@ -77,7 +78,7 @@ class MachineNames:
                 continue
             elif identity.pod_uid not in awaited:
                 guest = self._told.get(machine_id) or _of_path(machine_id)
-                self._names[machine_id] = _named(guest, _pod(identity, pods))
+                self._names[machine_id] = _named(guest, _pod(identity, pod_of))
 
     def table(self) -> Machines:
         """As the metadata frame has it, by id."""
@@ -99,10 +100,10 @@ def _of_path(machine_id: str) -> Guest:
     return Guest("")
 
 
-def _pod(identity: CgroupIdentity, pods: Mapping[str, Pod]) -> Pod | None:
+def _pod(identity: CgroupIdentity, pod_of: Callable[[str], Pod | None]) -> Pod | None:
     """The pod of a machine in a container of the cluster's; ids with an owner are not the cluster's."""
     is_clusters = identity.container_id and "@" not in identity.container_id + identity.pod_uid
-    return pods.get(identity.pod_uid) if is_clusters else None
+    return pod_of(identity.pod_uid) if is_clusters else None
 
 
 def _named(guest: Guest, pod: Pod | None) -> _Name:

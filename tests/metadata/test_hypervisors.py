@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.metadata.machines.guest import NAME_CHARACTERS_MAX, Guest, arguments_of, name_of_socket
-from services.metadata.machines.hypervisors import candidates, recognised
+from services.metadata.machines.hypervisors import HYPERVISORS, candidates, recognised
 from wattline.wire.names import are_safe
 
 U, V = "c7a5fdbd-edaf-9455-926a-d65c16db1809", "11111111-2222-3333-4444-555555555555"
@@ -141,3 +141,10 @@ def test_a_long_command_line_takes_no_long_time():
     for filling in (",", "=", "-", "a,", "guest=,", "-\0", "--id\0"):
         raw = b"qemu-system-x86_64\0-name\0" + (filling * (65536 // len(filling))).encode() + b"\0"
         assert isinstance(recognised("qemu-system-x86", arguments_of(raw)), Guest)
+
+
+def test_the_page_names_each_hypervisor():
+    """docs/virtual-machines.md says by what names processes are known."""
+    page = (Path(__file__).parents[2] / "docs/virtual-machines.md").read_text(encoding="utf-8")
+    for one in HYPERVISORS:
+        assert f"`{one.comm.removeprefix('.')}" in page, one.comm

@@ -14,6 +14,7 @@ WEB = Guest("qemu", "web", U, U)
 OUTSIDE = CgroupIdentity(vm_id="x")
 IN_POD = CgroupIdentity(container_id=A, runtime="containerd", pod_uid=POD_UID, vm_id="x")
 LAUNCHER = Pod(POD_UID, POD_UID, "virt-launcher-testvm-abcde", "default", kubevirt_vm="testvm")
+PODS, NO_POD = {POD_UID: LAUNCHER}.get, {}.get
 
 
 def rows(names):
@@ -28,7 +29,7 @@ def test_a_machine_is_called_as_its_process_says():
     """At once, since the process has told; optional columns without anything in them are absent."""
     names = MachineNames()
     names.tell("machine-qemu-1-web", WEB)
-    names.look({"machine-qemu-1-web": OUTSIDE}, 0, {})
+    names.look({"machine-qemu-1-web": OUTSIDE}, 0, NO_POD)
     assert rows(names) == {"machine-qemu-1-web": ("web", "", U, "qemu")}
     assert names.table().namespace == []
 
@@ -49,10 +50,10 @@ def test_a_machine_is_called_as_its_process_says():
 def test_without_a_process_the_path_has_to_do(machine_id, expected):
     """After ten seconds: the process may not have run the hypervisor before, and the row must not change."""
     names = MachineNames()
-    names.look({machine_id: OUTSIDE}, 7, {})
-    names.look({machine_id: OUTSIDE}, 7 + SETTLE_NS - 1, {})
+    names.look({machine_id: OUTSIDE}, 7, NO_POD)
+    names.look({machine_id: OUTSIDE}, 7 + SETTLE_NS - 1, NO_POD)
     assert rows(names) == {}
-    names.look({machine_id: OUTSIDE}, 7 + SETTLE_NS, {})
+    names.look({machine_id: OUTSIDE}, 7 + SETTLE_NS, NO_POD)
     assert [*rows(names).values()] == [expected]
 
 
@@ -60,9 +61,9 @@ def test_what_was_said_stays():
     """A process that comes late, another one, or another name change nothing."""
     names = MachineNames()
     for now_ns in (0, SETTLE_NS):
-        names.look({"machine-qemu-1-web": OUTSIDE}, now_ns, {})
+        names.look({"machine-qemu-1-web": OUTSIDE}, now_ns, NO_POD)
     names.tell("machine-qemu-1-web", Guest("qemu", "db", U, U))
-    names.look({"machine-qemu-1-web": OUTSIDE}, SETTLE_NS + 1, {POD_UID: LAUNCHER})
+    names.look({"machine-qemu-1-web": OUTSIDE}, SETTLE_NS + 1, PODS)
     assert rows(names)["machine-qemu-1-web"] == ("web", "", "", "qemu")
 
 
@@ -71,7 +72,7 @@ def test_the_first_process_counts():
     names = MachineNames()
     names.tell("x", WEB)
     names.tell("x", Guest("qemu", "db"))
-    names.look({"x": OUTSIDE}, 0, {})
+    names.look({"x": OUTSIDE}, 0, NO_POD)
     assert rows(names)["x"][0] == "web"
 
 
@@ -79,11 +80,11 @@ def test_kubevirt_names_its_machines():
     """By the pod: its name and namespace instead of the one name that QEMU has, `default_testvm`."""
     names = MachineNames()
     names.tell("x", Guest("qemu", "default_testvm", U, U))
-    names.look({"x": IN_POD}, 0, {}, awaited={POD_UID})
+    names.look({"x": IN_POD}, 0, NO_POD, awaited={POD_UID})
     assert rows(names) == {}
-    names.look({"x": IN_POD}, 10 * SETTLE_NS, {}, awaited={POD_UID})
+    names.look({"x": IN_POD}, 10 * SETTLE_NS, NO_POD, awaited={POD_UID})
     assert rows(names) == {}
-    names.look({"x": IN_POD}, 10 * SETTLE_NS, {POD_UID: LAUNCHER})
+    names.look({"x": IN_POD}, 10 * SETTLE_NS, PODS)
     assert rows(names) == {"x": ("testvm", "default", U, "qemu")}
 
 
@@ -91,8 +92,8 @@ def test_without_an_answer_qemus_name_has_to_do():
     """Once the pod isn't awaited any more; and it stays, though the pod becomes known."""
     names = MachineNames()
     names.tell("x", Guest("qemu", "default_testvm", U, U))
-    names.look({"x": IN_POD}, 0, {})
-    names.look({"x": IN_POD}, 1, {POD_UID: LAUNCHER})
+    names.look({"x": IN_POD}, 0, NO_POD)
+    names.look({"x": IN_POD}, 1, PODS)
     assert rows(names) == {"x": ("default_testvm", "", U, "qemu")}
 
 
@@ -100,7 +101,7 @@ def test_a_pod_of_another_kind_names_no_machine():
     """A guest in a pod without KubeVirt (Kata) has its own name, and no namespace."""
     names = MachineNames()
     names.tell("x", WEB)
-    names.look({"x": IN_POD}, 0, {POD_UID: Pod(POD_UID, POD_UID, "web-1", "shop")})
+    names.look({"x": IN_POD}, 0, {POD_UID: Pod(POD_UID, POD_UID, "web-1", "shop")}.get)
     assert rows(names) == {"x": ("web", "", U, "qemu")}
 
 
@@ -116,7 +117,7 @@ def test_a_users_cgroup_gets_no_name_of_the_cluster(place):
     """Anybody can make a cgroup with a pod's uid in its name."""
     names = MachineNames()
     names.tell("x", WEB)
-    names.look({"x": place}, 0, {POD_UID: LAUNCHER})
+    names.look({"x": place}, 0, PODS)
     assert rows(names) == {"x": ("web", "", U, "qemu")}
 
 
@@ -124,13 +125,13 @@ def test_a_previous_runs_word_stays():
     """After a restart of metadata the row is what it was, whatever would be said now."""
     before = MachineNames()
     before.tell("x", Guest("qemu", "default_testvm", U, U))
-    before.look({"x": IN_POD}, 0, {})
+    before.look({"x": IN_POD}, 0, NO_POD)
     names = MachineNames()
     names.resume(before.table())
     names.tell("x", WEB)
-    names.look({"x": IN_POD}, 0, {POD_UID: LAUNCHER})
+    names.look({"x": IN_POD}, 0, PODS)
     assert rows(names) == rows(before)
-    names.look({}, 1, {})
+    names.look({}, 1, NO_POD)
     assert rows(names) == {}
 
 
@@ -138,8 +139,8 @@ def test_what_is_not_there_any_more_is_dropped():
     """The table is as long as there are machines."""
     names = MachineNames()
     names.tell("x", WEB)
-    names.look({"x": OUTSIDE}, 0, {})
-    names.look({}, 1, {})
+    names.look({"x": OUTSIDE}, 0, NO_POD)
+    names.look({}, 1, NO_POD)
     assert rows(names) == {}
-    names.look({"x": OUTSIDE}, 2, {})
+    names.look({"x": OUTSIDE}, 2, NO_POD)
     assert rows(names) == {}

@@ -203,12 +203,12 @@ def test_a_machine_whose_process_cannot_be_read_is_called_by_its_path(proc):
     """No command line, no bare machine; libvirt's have the name that their cgroup has."""
     stage = Stage(proc.path)
     row = [(2, 7, 100, 0, QEMU), (3, 8, 100, 0, QEMU)]
-    stage._stage._machines._names.look({}, 0, {})
+    stage._stage._machines._names.look({}, 0, {}.get)
     for _frame in range(3):
         frame = stage.take(activity(S, row, {2: "/", 3: LIBVIRT}))
         assert (own(frame), called(frame)) == ({}, {})
     names = stage._stage._machines._names
-    names.look(stage._stage._directory.machines(), frame.mono_ns + SETTLE_NS, {})
+    names.look(stage._stage._directory.machines(), frame.mono_ns + SETTLE_NS, {}.get)
     assert names.table().vm_name == ["web"]
 
 

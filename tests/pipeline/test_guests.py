@@ -55,7 +55,7 @@ def at_rest(pipeline, machines):
             return series
         before = times(series)
         time.sleep(1.5)  # the exporter changes once a second
-    raise AssertionError(f"CPU times of {machines} did not come to rest: {before}")
+    raise AssertionError(f"CPU times of {[*machines]} did not come to rest: {before}")
 
 
 def metadata(pipeline):

@@ -79,6 +79,8 @@ class Stage:
         cgroup: str = "",
         docker: str = "",
         patterns: str = "",
+        name_grace_s: float = 10.0,
+        *,
         earlier: Metadata | None = None,
     ) -> None:
         """`earlier`: the last frame of a previous run."""
@@ -89,7 +91,11 @@ class Stage:
         self.interval_ns = S
         self.errors: Counter[str] = Counter()
         settings = MetadataSettings(
-            path_procfs=procfs, path_cgroup=cgroup, docker_socket=docker, container_patterns=patterns
+            path_procfs=procfs,
+            path_cgroup=cgroup,
+            docker_socket=docker,
+            container_patterns=patterns,
+            kubernetes_name_grace_s=name_grace_s,
         )
         self._stage = MetadataStage(settings, self)
 
@@ -113,6 +119,14 @@ class Stage:
         """The answer to a frame."""
         self._stage.on_frame(frame)
         return self.frames[-1]
+
+    def tick(self, now_ns: int) -> None:
+        """A moment without a frame."""
+        self._stage.on_tick(now_ns)
+
+    def close(self) -> None:
+        """The end."""
+        self._stage.close()
 
     def said(self, event: str) -> list[str]:
         """Log lines of an event."""

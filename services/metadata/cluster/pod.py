@@ -29,7 +29,8 @@ class Pod:
     """`uid`: the one that its cgroups bear, of a static pod `config.hash`; `api_uid`: the API's.
 
     `labels`: the chosen ones. `kubevirt_vm`: the virtual machine that it runs (virt-launcher); empty: none.
-    `owner_kind` and `owner_name`: the workload that it belongs to; empty: none.
+    `owner_kind` and `owner_name`: the workload that it belongs to; empty: none. `trouble`: what of it could
+    not be read, for people.
     """
 
     uid: str
@@ -42,6 +43,7 @@ class Pod:
     labels: Mapping[str, str] = field(default_factory=dict)
     kubevirt_vm: str = ""
     containers: tuple[PodContainer, ...] = ()
+    trouble: str = ""
 
 
 class PodSource(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 from .credentials import Credentials
 from .errors import Failed
 from .resource import Resource, decode, link, own_path
-from .transport import Transport, retry_after_s
+from .transport import Answer, Transport, retry_after_s
 
 ROOT = "/redfish/v1"
 _SESSIONS = "/redfish/v1/SessionService/Sessions"  # DSP0266 1.6, section 13.3.4.1
@@ -55,19 +55,28 @@ class Session:
         if not self._is_open and path != ROOT:
             self._login()
         was_open = self._is_open
-        answer = self._answer("get", path)
+        answer = self._resource(path)
         if answer.status == _UNAUTHORIZED and was_open and not self._is_basic:
             # It has expired, or the BMC has started anew; else it must not stay open beside the next one.
             self._answer("delete", self._client.get_session_location())
             self._forget()
             self._login()
-            answer = self._answer("get", path)
+            answer = self._resource(path)
         if answer.status != _OK:
             raise _failed(path, answer)
         try:
             return decode(answer.read)
         except ValueError as error:
             raise Failed(f"{path}: {error}") from None
+
+    def _resource(self, path: str) -> Answer:
+        key, authorization = self._client.get_session_key(), self._client.get_authorization_key()
+        headers = {"OData-Version": "4.0"}
+        if key:
+            headers["X-Auth-Token"] = key
+        elif authorization:
+            headers["Authorization"] = authorization
+        return self._transport.get(path, headers)
 
     def logout(self, limit_s: float) -> None:
         """End the session at the BMC, if there is one, over a connection of its own. From any thread.

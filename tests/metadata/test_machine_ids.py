@@ -99,9 +99,10 @@ def test_the_ids_of_a_previous_run_stay():
     living = Living({WEB, DB, (12, 300)})
     ids = living.ids()
     ids.resume({WEB: "qemu-10.100", DB: f"qemu-{U}", (13, 1): f"qemu-{V}"})
-    assert ids.give(WEB, qemu(U), ROOT) == "qemu-10.100"
-    assert ids.give((12, 300), qemu(U), ROOT) == "qemu-12.300"  # its owner lives, and has not been asked yet
-    assert ids.give(DB, qemu(U), USER) == f"qemu-{U}"
+    assert ids.take_up(WEB, ROOT) == ids.give(WEB, qemu(U), ROOT) == "qemu-10.100"
+    assert ids.give((12, 300), qemu(U), ROOT) == "qemu-12.300"  # its owner lives, and has not been seen yet
+    assert ids.take_up(DB, USER) == ids.give(DB, qemu(U), USER) == f"qemu-{U}"
+    assert {*ids.waiting()} == {(13, 1)}
     assert ids.give((14, 400), qemu(V), ROOT) == f"qemu-{V}"  # that one's has ended
 
 

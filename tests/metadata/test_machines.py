@@ -114,6 +114,33 @@ def test_a_restart_of_metadata_changes_no_id_and_no_name(proc):
     assert called(after) == {"qemu-7.300": ("vm7", U, "qemu")}
 
 
+def test_a_restart_of_metadata_knows_a_machine_by_any_name(proc):
+    """It may have renamed itself since, or have ended with energy that is still to be attributed."""
+    for pid in (7, 8, 9):
+        proc.run(pid, 100, "qemu-system-x86_64", "-name", f"vm{pid}")
+    rows = [(2, pid, 100, 0, QEMU) for pid in (7, 8, 9)]
+    before = Stage(proc.path).take(activity(S, rows, {2: "/"}))
+    proc.end(8)
+    proc.end(9)
+    stage = Stage(proc.path, earlier=before)
+    rows = [(2, 7, 100, 0, "web"), (2, 8, 100, PROCESS_ENDED, QEMU)]
+    for second in (2, 3):
+        frame = stage.take(activity(second * S, rows, {2: "/"}))
+        assert own(frame) == {7: "qemu-7.100", 8: "qemu-8.100"}
+        assert called(frame) == {f"qemu-{pid}.100": (f"vm{pid}", "", "qemu") for pid in (7, 8)}
+    assert not stage._stage._machines._ids.waiting()
+
+
+def test_another_name_of_a_process_changes_no_name_of_its_machine(proc):
+    """Nor does it make the row go: what it says then is no hypervisor's command line."""
+    proc.run(7, 100, "qemu-system-x86_64", "-uuid", U, "-name", "web")
+    stage = Stage(proc.path)
+    stage.take(activity(S, [(2, 7, 100, 0, QEMU)], {2: "/"}))
+    proc.run(7, 100, "something else")
+    frame = stage.take(activity(2 * S, [(2, 7, 100, 0, "qemu-kvm")], {2: "/"}))
+    assert (own(frame), called(frame)) == ({7: f"qemu-{U}"}, {f"qemu-{U}": ("web", U, "qemu")})
+
+
 def test_each_is_asked_once(proc, monkeypatch):
     """Frames that bring nothing new read nothing; another name of the process does, and its id stays."""
     looks = []

@@ -65,8 +65,6 @@ class MachineIds:
         pid, start_ticks = process
         own = _owned(f"{guest.hypervisor}-{pid}.{start_ticks}", scope)
         wanted = _owned(f"{guest.hypervisor}-{guest.key}", scope) if guest.key else own
-        if earlier := self._earlier.pop(process, ""):
-            return self._hold(earlier, process, scope)
         if self._may_have(wanted, scope, parent_pid):
             return self._hold(wanted, process, scope)
         return "" if self._is_full(scope) else self._hold(own, process, scope)
@@ -74,6 +72,18 @@ class MachineIds:
     def resume(self, given: Mapping[ProcessKey, str]) -> None:
         """Take the ids that a previous run of metadata has given; each waits for its process."""
         self._earlier = dict(given)
+
+    def waiting(self) -> Collection[ProcessKey]:
+        """Processes that have an id of a previous run, and haven't been seen in this one."""
+        return self._earlier.keys()
+
+    def take_up(self, process: ProcessKey, scope: Scope) -> str:
+        """Give a process the id that it had in a previous run, whatever it says by now."""
+        return self._hold(self._earlier.pop(process), process, scope)
+
+    def drop(self, process: ProcessKey) -> None:
+        """Forget that it had an id in a previous run."""
+        del self._earlier[process]
 
     def forget(self, remembered: Collection[ProcessKey]) -> None:
         """Drop what isn't remembered any more; its id is free again."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Virtual machines on this host: asks the processes that may run one, and says which machine each runs."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from .guest import Guest
 from .hypervisors import candidates, recognised
 from .ids import MACHINES_MAX, ROOTS_MACHINES_MAX, MachineIds, Scope
 from .names import MachineNames
-from .question import ask, is_alive
+from .question import Answer, ask, is_alive
 
 _ASKED_MAX = 100  # processes per frame; the others wait for the next. One takes some 140 µs.
 # Those that run no machine, or can't be read, are asked again: a wrapper of the same name may start the
 # hypervisor in its place. After 1 s, then after twice the time.
 _PAUSE_MIN_NS, _PAUSE_MAX_NS = 10**9, 64 * 10**9
+_UNKNOWN_UID = -1  # of a process that has ended: no other one shares its id
 _NOWHERE = CgroupIdentity()
 
 
@@ -55,7 +56,7 @@ class Machines:
         self._names = MachineNames()
 
     def resume(self, previous: Metadata) -> None:
-        """Go on with the ids and names of a former run's last frame."""
+        """Go on with the ids and names of a previous run's last frame."""
         rows = previous.processes
         keys = zip(rows.pid, rows.start_ticks, strict=True)
         # Where a cgroup or cgroup v1 tells the machine, it will do so again.
@@ -64,7 +65,11 @@ class Machines:
 
     def ask(self, activity: Activity) -> None:
         """Ask the processes of a frame that may run a machine and haven't been asked."""
-        found = dict(_candidates(activity))
+        self._take_up(activity)
+        comms = activity.processes.comm
+        names = candidates(comms)
+        named = [place for place, comm in enumerate(comms) if comm in names] if names else []
+        found = _rows(activity, named, PROCESS_ENDED | PROCESS_KERNEL_THREAD)
         self._forget()
         waiting = [
             (asked.pause_ns, start_ticks, pid)
@@ -78,6 +83,27 @@ class Machines:
             self._ask((pid, start_ticks), self._place((pid, start_ticks), cgroup_ids), activity.mono_ns)
         for key, (_comm, cgroup_ids) in found.items():
             self._tell(key, self._place(key, cgroup_ids))
+
+    def _take_up(self, activity: Activity) -> None:
+        """Go on with ids of a previous run, of processes with any name: one may have another by now."""
+        waiting = {*self._ids.waiting()}
+        if not waiting:
+            return
+        keys = zip(activity.processes.pid, activity.processes.start_ticks, strict=True)
+        found = _rows(activity, [place for place, key in enumerate(keys) if key in waiting])
+        for key, (comm, cgroup_ids) in found.items():
+            place = self._place(key, cgroup_ids)
+            if place.vm_id:
+                self._ids.drop(key)  # cgroup v1 had told it
+                continue
+            answer = ask(self._path, *key)
+            uid = answer.uid if isinstance(answer, Answer) else _UNKNOWN_UID
+            asked = self._seen(key, comm)
+            asked.machine_id = self._ids.take_up(key, Scope(uid, place.container_id))
+            asked.place = place
+        for key in waiting - found.keys():
+            if not is_alive(self._path, key):
+                self._ids.drop(key)
 
     def ids(self) -> Mapping[ProcessKey, str]:
         """The machine of each process that runs one, where its cgroup doesn't tell."""
@@ -93,8 +119,10 @@ class Machines:
 
     def _seen(self, key: ProcessKey, comm: str) -> _Asked:
         asked = self._asked.get(key)
-        if asked is None or asked.comm != comm:
+        if asked is None:
             asked = self._asked[key] = _Asked(comm)
+        elif asked.comm != comm:
+            asked = self._asked[key] = _Asked(comm, machine_id=asked.machine_id, place=asked.place)
         return asked
 
     def _ask(self, key: ProcessKey, place: CgroupIdentity, now_ns: int) -> None:
@@ -135,15 +163,14 @@ class Machines:
             self._ids.forget(remembered)
 
 
-def _candidates(activity: Activity) -> Iterator[tuple[ProcessKey, tuple[str, list[int]]]]:
-    """(process, (its name, its cgroups)) of those that live and are called like a hypervisor's."""
-    rows = activity.processes
-    names = candidates(rows.comm)
-    if not names:
-        return
+def _rows(
+    activity: Activity, places: Iterable[int], unwanted: int = PROCESS_KERNEL_THREAD
+) -> dict[ProcessKey, tuple[str, list[int]]]:
+    """(name, cgroups) of the processes in some rows of a frame; `unwanted`: flags of those left out."""
     found: dict[ProcessKey, tuple[str, list[int]]] = {}
-    columns = zip(rows.pid, rows.start_ticks, rows.flags, rows.comm, rows.cgroup_id, strict=True)
-    for pid, start_ticks, flags, comm, cgroup_id in columns:
-        if comm in names and not flags & (PROCESS_ENDED | PROCESS_KERNEL_THREAD):
-            found.setdefault((pid, start_ticks), (comm, []))[1].append(cgroup_id)
-    yield from found.items()
+    rows = activity.processes
+    for place in places:
+        if not rows.flags[place] & unwanted:
+            key = (rows.pid[place], rows.start_ticks[place])
+            found.setdefault(key, (rows.comm[place], []))[1].append(rows.cgroup_id[place])
+    return found

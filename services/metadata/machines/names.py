@@ -44,7 +44,7 @@ class MachineNames:
     _earlier: dict[str, _Name] = field(default_factory=dict)
 
     def resume(self, table: Machines) -> None:
-        """Keep what a former run of metadata has said."""
+        """Keep what a previous run of metadata has said."""
         empty = [""] * len(table)
         columns = (table.vm_name, table.namespace or empty, table.uuid or empty, table.hypervisor or empty)
         self._earlier = dict(zip(table.vm_id, map(_Name, *columns), strict=True))

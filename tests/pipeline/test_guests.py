@@ -7,6 +7,7 @@ import secrets
 import signal
 import time
 import uuid
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ pytestmark = pytest.mark.e2e
 OWN = f"{os.getpid()}{secrets.randbelow(10**6):06d}"  # in each name: there may be others of such names
 CONTAINER_ID = secrets.token_hex(32)
 USER = 60999
-SPINNING_S = 5.0
+USED_NS = 1_000_000_000  # by each guest
+# For a moment the process in a guest's cgroup was Python's; if a frame shows it then, that isn't the guest's.
+BEFORE_QEMU_NS = 50_000_000
 CPU_TIME = "kepler_vm_bpf_cpu_time_ms_total"
 JOULES = "kepler_vm_package_joules_total"
 AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
@@ -109,7 +112,7 @@ def test_guests_have_their_energy_and_their_names(run_directory, pin_path, tmp_p
         names = ["web", "db", "twin", "db", "in"]
         uuids = [first, second, second, second, second]
         expected = dict(zip(cgroups, [*zip(names, uuids, ["qemu"] * 5, strict=True)], strict=True))
-        time.sleep(SPINNING_S)
+        pipeline.wait_until(lambda: all(one.cpu_ns() > USED_NS for one in cgroups.values()), 60)
         for cgroup in cgroups.values():
             cgroup.freeze(frozen=True)
         series = at_rest(pipeline, cgroups)
@@ -129,12 +132,12 @@ def test_guests_have_their_energy_and_their_names(run_directory, pin_path, tmp_p
             joules = value(series, JOULES, vm_id=machine, mode="dynamic")
             print(f"{machine}: {cpu_ms} of {all_ms} ms, {joules} of {all_joules} J")
             account = KernelAccount(cgroup.path, stolen_before_ns)
-            assert account.agrees(int(cpu_ms * 1_000_000), 0.02), machine
+            assert account.agrees(int(cpu_ms * 1_000_000), 0.02, BEFORE_QEMU_NS), machine
             assert abs(float(joules / all_joules) - float(cpu_ms / all_ms)) < 0.05
         in_container = f"qemu-{inside_qemu.pid}.{start_ticks(inside_qemu.pid)}"
-        assert value(series, JOULES, vm_id=in_container) == value(
-            series, "kepler_container_package_joules_total", container_id=CONTAINER_ID
-        )
+        of_guest = value(series, JOULES, vm_id=in_container)
+        of_container = value(series, "kepler_container_package_joules_total", container_id=CONTAINER_ID)
+        assert Decimal("0.95") * of_container < of_guest <= of_container
 
         bare_qemu.kill()
         bare.freeze(frozen=False)
@@ -144,8 +147,10 @@ def test_guests_have_their_energy_and_their_names(run_directory, pin_path, tmp_p
         new = pipeline.wait_until(
             lambda: frame if (frame := metadata(pipeline)).run != old.run and frame.covers_mono_ns else None
         )
-        living = {machine: row for machine, row in expected.items() if machine != f"qemu-{second}"}
-        assert {machine: row for machine, row in rows(new).items() if machine in expected} == living
-        assert {*new.processes.vm_id} | {f"machine-qemu-{OWN}-web"} == {*living, ""}
+        # The probe lists the ended one for some frames more, and its last energy is to be attributed.
+        ended, by_cgroup = f"qemu-{second}", f"machine-qemu-{OWN}-web"
+        living = [machine for machine in expected if machine != ended]
+        assert {**rows(new), ended: expected[ended]} == expected
+        assert {*new.processes.vm_id} | {ended, by_cgroup} == {*expected, ""}
         series = at_rest(pipeline, living)
         check_books(series)

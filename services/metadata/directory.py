@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known about cgroups and processes, and for how long it is remembered. Pure: no I/O, no clock."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from types import MappingProxyType
@@ -165,15 +165,13 @@ class Directory:
             yield from (one.identity for one in self._processes.values() if one.identity is not None)
         yield from (cgroup.identity for cgroup in self._cgroups.values())
 
-    def containers_running(self, comm: str, activity: Activity) -> set[str]:
-        """Containers of a frame in which a process of that name is."""
+    def containers_running(self, comms: Collection[str], activity: Activity) -> set[str]:
+        """Containers of a frame in which a process of one of these names is."""
         rows = activity.processes
-        if comm not in rows.comm:
-            return set()
         found = set()
         keys = zip(rows.cgroup_id, rows.pid, rows.start_ticks, rows.comm, strict=True)
-        for cgroup_id, pid, start_ticks, its_comm in keys:
-            if its_comm == comm:
+        for cgroup_id, pid, start_ticks, comm in keys:
+            if comm in comms:
                 cgroup, process = self._cgroups.get(cgroup_id), self._processes.get((pid, start_ticks))
                 own = process.identity if process is not None else None
                 found.add(cgroup.identity.container_id if cgroup is not None else "")

@@ -66,7 +66,7 @@ class NameTables:
     def containers(
         self, seen: Mapping[str, CgroupIdentity], pausing: Collection[str], now_ns: int
     ) -> MetadataContainers:
-        """By id. `seen`: all containers that there are; `pausing`: those with a process called `pause`."""
+        """By id. `seen`: all containers that there are; `pausing`: those with a pause program in it."""
         self._containers.see(seen, now_ns)
         self._called = {one: called for one, called in self._called.items() if one in seen}
         self._pausing = (self._pausing | {*pausing}) & seen.keys()
@@ -107,7 +107,7 @@ class NameTables:
         return self.of_pods.container(identity.pod_uid, identity.container_id)
 
     def _is_pause(self, identity: CgroupIdentity) -> bool:
-        """Whether it is a pod's own container: no status of the known pod has it, and it runs `pause`.
+        """Whether it is a pod's own container: in no status of the known pod, with a pause program in it.
 
         Only asked once the grace time is over: a container of the pod may run a program of that name as well,
         and its status comes a moment after its start.

@@ -79,8 +79,10 @@ class Stage:
         cgroup: str = "",
         docker: str = "",
         patterns: str = "",
-        name_grace_s: float = 10.0,
         *,
+        name_grace_s: float = 10.0,
+        kubernetes: str = "auto",
+        run: Path | None = None,
         earlier: Metadata | None = None,
     ) -> None:
         """`earlier`: the last frame of a previous run."""
@@ -96,6 +98,9 @@ class Stage:
             docker_socket=docker,
             container_patterns=patterns,
             kubernetes_name_grace_s=name_grace_s,
+            kubernetes=kubernetes,
+            kubernetes_labels="app",
+            **({"run": run} if run else {}),
         )
         self._stage = MetadataStage(settings, self)
 

@@ -49,8 +49,8 @@ if [ "$purpose" != run ]; then
     want library:libfuse.so.2 libfuse2t64 libfuse2
 fi
 if [ "$purpose" = dev ]; then
-    # runc and busybox: real containers; stress-ng, hackbench and perf: load; systemd: its tools check the units, and
-    # the long tests boot it.
+    # runc and busybox: real containers; QEMU: real virtual machines; stress-ng, hackbench and perf: load; systemd: its
+    # tools check the units, and the long tests boot it.
     want program:git git
     want program:runc runc
     want static:busybox busybox-static
@@ -58,6 +58,7 @@ if [ "$purpose" = dev ]; then
     want program:hackbench rt-tests
     want program:systemd-analyze systemd
     want answer:perf linux-perf "linux-tools-$(uname -r)" linux-tools-generic
+    want program:qemu-system-x86_64 qemu-system-x86
     # A Docker Engine that is there is left as it is: Debian's would replace another maker's.
     want program:dockerd docker.io
     want file:/usr/bin/docker docker-cli docker.io

@@ -130,7 +130,7 @@ def _machine(path: str, places: Places) -> tuple[str, str]:
 
     The outermost: its host made it, and whatever it makes below it is still its own.
     """
-    if "qemu" not in path:  # nearly no path has it
+    if "qemu" not in path and "firecracker" not in path:  # nearly no path has either
         return "", path
     parts = path.split("/")  # not at colons, as for containers: a guest may have some in its name
     for depth in range(len(parts)):

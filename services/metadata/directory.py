@@ -4,6 +4,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import repeat
+from types import MappingProxyType
 
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import (
@@ -39,6 +40,7 @@ UNMATCHED_MAX = 1000
 
 ProcessKey = tuple[int, int]  # pid, start in clock ticks
 _NOTHING = CgroupIdentity()
+_NO_MACHINES: Mapping[ProcessKey, str] = MappingProxyType({})
 
 
 @dataclass
@@ -176,6 +178,28 @@ class Directory:
                 found.add(own.container_id if own is not None else "")
         return found - {""}
 
+    def identity(self, cgroup_id: int, key: ProcessKey) -> CgroupIdentity:
+        """Container, pod and machine of a process in a cgroup; where that tells none, the process's own."""
+        cgroup, process = self._cgroups.get(cgroup_id), self._processes.get(key)
+        of_cgroup = cgroup.identity if cgroup is not None else _NOTHING
+        own = process.identity if process is not None and process.identity is not None else _NOTHING
+        inner = of_cgroup if of_cgroup.container_id else own
+        return CgroupIdentity(
+            container_id=inner.container_id,
+            runtime=inner.runtime,
+            pod_uid=of_cgroup.pod_uid or own.pod_uid,
+            vm_id=of_cgroup.vm_id or own.vm_id,
+        )
+
+    def machines(self) -> dict[str, CgroupIdentity]:
+        """Container and pod of each machine that has a cgroup of its own, by the machine's id."""
+        identities = (cgroup.identity for cgroup in self._cgroups.values())
+        return {identity.vm_id: identity for identity in identities if identity.vm_id}
+
+    def remembered(self, keys: Iterable[ProcessKey]) -> set[ProcessKey]:
+        """Those of some processes that are remembered."""
+        return {key for key in keys if key in self._processes}
+
     def newly_unmatched(self, activity: Activity) -> list[str]:
         """Paths that tell nothing, of cgroups with CPU time of their own: each once, UNMATCHED_MAX in all."""
         table = activity.cgroups
@@ -261,10 +285,14 @@ class Directory:
             else U32(cpu_requests_m.get(cgroup.identity.container_id, 0) for _id, cgroup in rows),
         )
 
-    def processes(self) -> MetadataProcesses:
-        """As the metadata frame has them, by (pid, start); their own containers if any has one."""
+    def processes(self, machine_ids: Mapping[ProcessKey, str] = _NO_MACHINES) -> MetadataProcesses:
+        """As the metadata frame has them, by (pid, start); their own containers if any has one.
+
+        `machine_ids`: machines of processes whose cgroups tell none.
+        """
         rows = sorted(self._processes.items(), key=lambda row: row[0])
         own = [process.identity or _NOTHING for _key, process in rows]
+        machines = (machine_ids.get(key, "") for key, _process in rows) if machine_ids else repeat("")
         told = own if any(identity.container_id or identity.pod_uid for identity in own) else []
         return MetadataProcesses(
             pid=U32(pid for (pid, _start), _process in rows),
@@ -274,7 +302,9 @@ class Directory:
             container_id=[identity.container_id for identity in told],
             runtime=[identity.runtime for identity in told],
             pod_uid=[identity.pod_uid for identity in told],
-            vm_id=_if_any([identity.vm_id for identity in own]),
+            vm_id=_if_any(
+                [identity.vm_id or machine for identity, machine in zip(own, machines, strict=False)]
+            ),
             unit=_if_any([identity.unit for identity in own]),
         )
 

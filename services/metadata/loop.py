@@ -12,7 +12,8 @@ from . import cgroup_owner, procfs
 from .cgroup_path import Delegation, user_delegation
 from .cluster.devices import Devices
 from .directory import UNMATCHED_MAX, Directory
-from .naming import Naming
+from .machines.machines import Machines
+from .naming import Naming, awaited
 from .places import compiled
 from .process_cgroup import uses_cgroup1
 from .processes import BY_PROCESS, Processes
@@ -35,6 +36,9 @@ class MetadataStage:
         places = compiled(settings.added_places())
         self._directory = Directory(self._delegation, places)
         self._processes = Processes(self._directory, places, settings.path_procfs, runtime.log)
+        self._machines = Machines(self._directory, settings.path_procfs, runtime.log)
+        if isinstance(previous := runtime.previous(), Metadata):
+            self._machines.resume(previous)
         given = Path(settings.path_cgroup) if settings.path_cgroup else None
         self._mount = WatchedMount(settings.path_procfs, given)
         self._uses_cgroup1 = False
@@ -53,6 +57,7 @@ class MetadataStage:
         self._look_for_cgroups(frame)
         source = self._source()
         self._processes.ask(frame, uses_cgroup1=self._uses_cgroup1)
+        self._machines.ask(frame)
         self._say_unmatched(frame)
         self._naming.answer(frame)
         self._covers = (frame.epoch, frame.mono_ns)
@@ -120,10 +125,11 @@ class MetadataStage:
             covers_epoch=self._covers[0],
             covers_mono_ns=self._covers[1],
             cgroups=cgroups,
-            processes=self._directory.processes(),
+            processes=self._directory.processes(self._machines.ids()),
             containers=containers,
             pods=pods,
             pod_labels=pod_labels,
             devices=self._devices.table(self._naming.reported_pods),
             sources=[source, *self._processes.source(), *self._naming.sources(), *self._devices.sources()],
+            machines=self._machines.table(self._published_ns, self._naming.pod, awaited(pods)),
         )

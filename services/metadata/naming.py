@@ -70,6 +70,15 @@ class Naming:
         """The node's pods as the cluster has them now; none without a cluster."""
         return self._cluster.pods().values() if self._cluster is not None else ()
 
+    def pod(self, pod_uid: str) -> Pod | None:
+        """A pod that the cluster has reported."""
+        return self._of_pods.pod(pod_uid) if self._of_pods is not None else None
+
     def sources(self) -> list[SourceState]:
         """Those that are asked."""
         return [*self._engine.source(), *([self._cluster.state()] if self._cluster is not None else [])]
+
+
+def awaited(pods: Pods) -> set[str]:
+    """Uids of the pods in a table that may have a name in a moment."""
+    return {uid for uid, is_awaited in zip(pods.pod_uid, pods.is_awaited, strict=False) if is_awaited}

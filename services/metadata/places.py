@@ -69,6 +69,8 @@ MACHINES: tuple[tuple[str, str], ...] = (
     ("machine-qemu-", "qemu-{number}-{name}.libvirt-qemu"),
     ("machine-qemu-", "{name}.libvirt-qemu"),
     ("qemu-", "/qemu.slice/{number}.scope"),  # Proxmox
+    # Firecracker's jailer. Not "firecracker-": any process may claim such an id (machines/ids.py).
+    ("jailer-", "/firecracker/{name}"),
 )
 
 
@@ -137,7 +139,7 @@ def compiled(added: Iterable[tuple[str, str]] = ()) -> Places:
     """The table with added (runtime, pattern) rows. Raises ValueError for a pattern that is none."""
     containers = [Place(runtime, parse(text), f"{runtime}-") for runtime, text in (*added, *CONTAINERS)]
     systems = [Place(runtime, parse(text), f"{runtime}-", is_system=True) for runtime, text in SYSTEMS]
-    machines = [Place("qemu", parse(text), before) for before, text in MACHINES]
+    machines = [Place("", parse(text), before) for before, text in MACHINES]
     return Places(_rows([*containers, *systems]), _rows(machines))
 
 

@@ -3,10 +3,14 @@
 
 import enum
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from wattline.decimal import decimal
 from wattline.mounts import mount_details
+
+T = TypeVar("T")
 
 _START_FIELD = 22 - 3  # of /proc/PID/stat (man 5 proc), counted from the one after the name
 
@@ -27,12 +31,17 @@ def own_cgroups(procfs: Path) -> str:
 
 
 def cgroups_of(procfs: Path, pid: int, start_ticks: int) -> str | Unread:
-    """/proc/PID/cgroup of a process, or why it can't be had.
+    """/proc/PID/cgroup of a process, or why it can't be had."""
+    return of_process(procfs, pid, start_ticks, lambda directory: _read(directory / "cgroup"))
+
+
+def of_process(procfs: Path, pid: int, start_ticks: int, read: Callable[[Path], T]) -> T | Unread:
+    """What `read` makes of a process's directory, or why that can't be had.
 
     The start is read afterwards, so that both are of one process. ±1 tick is the same.
     """
     try:
-        text = _read(procfs / str(pid) / "cgroup")
+        found = read(procfs / str(pid))
         stat = _read(procfs / str(pid) / "stat")
         started = decimal(stat.rpartition(")")[2].split()[_START_FIELD])
     except ProcessLookupError:
@@ -43,7 +52,7 @@ def cgroups_of(procfs: Path, pid: int, start_ticks: int) -> str | Unread:
         return Unread.HIDDEN if _is_alive(procfs, pid) else Unread.GONE
     except (ValueError, IndexError):  # no stat of a process: never take that for this one's
         return Unread.GONE
-    return text if abs(started - start_ticks) <= 1 else Unread.GONE
+    return found if abs(started - start_ticks) <= 1 else Unread.GONE
 
 
 def mount_options(procfs: Path) -> tuple[str, ...]:

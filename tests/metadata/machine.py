@@ -84,8 +84,11 @@ class Stage:
         kubernetes: str = "auto",
         run: Path | None = None,
         pod_resources_socket: str = "",
+        earlier: Metadata | None = None,
     ) -> None:
+        """`earlier`: the last frame of a previous run."""
         self.frames: list[Metadata] = []
+        self._earlier = earlier
         # Time enough passes between any two lines that none is held back as a repetition.
         self.log = Log("metadata", stream=io.StringIO(), now=map(float, itertools.count(0, 100)).__next__)
         self.interval_ns = S
@@ -102,6 +105,10 @@ class Stage:
             kubernetes_pod_resources_socket=pod_resources_socket,
         )
         self._stage = MetadataStage(settings, self)
+
+    def previous(self) -> Metadata | None:
+        """Likewise."""
+        return self._earlier
 
     def count(self, event: str, cause: object) -> None:
         """Likewise."""

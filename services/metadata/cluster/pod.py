@@ -28,8 +28,9 @@ class PodContainer:
 class Pod:
     """`uid`: the one that its cgroups bear, of a static pod `config.hash`; `api_uid`: the API's.
 
-    `labels`: the chosen ones. `owner_kind` and `owner_name`: the workload that it belongs to; empty: none.
-    `trouble`: what of it could not be read, for people.
+    `labels`: the chosen ones. `kubevirt_vm`: the virtual machine that it runs (virt-launcher); empty: none.
+    `owner_kind` and `owner_name`: the workload that it belongs to; empty: none. `trouble`: what of it could
+    not be read, for people.
     """
 
     uid: str
@@ -40,6 +41,7 @@ class Pod:
     owner_name: str = ""
     qos_class: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    kubevirt_vm: str = ""
     containers: tuple[PodContainer, ...] = ()
     trouble: str = ""
 

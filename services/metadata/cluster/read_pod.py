@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .json_part import Part
+from .kubevirt import virtual_machine
 from .pod import CONTAINER, EPHEMERAL, INIT, SIDECAR, Pod, PodContainer
 from .resources import Resources
 from .workload import Owner, workload
@@ -51,7 +52,7 @@ def _called(found: Mapping[str, Any]) -> str:
 def _read(pod: Part, labels: Collection[str]) -> Pod:
     metadata, spec, resources = pod.part("metadata"), pod.part("spec"), Resources()
     api_uid = metadata.required("uid")
-    its_labels = metadata.part("labels")
+    its_labels, annotations = metadata.part("labels"), metadata.part("annotations")
     owner_kind, owner_name = workload(
         [_owner(one) for one in metadata.parts("ownerReferences")],
         its_labels.text(_TEMPLATE_HASH, _LABEL_MAX),
@@ -62,7 +63,7 @@ def _read(pod: Part, labels: Collection[str]) -> Pod:
         qos_class = resources.qos_class(spec, [*spec.parts("containers"), *spec.parts("initContainers")])
     chosen = {label: its_labels.text(label, _LABEL_MAX) for label in labels if label in its_labels.found}
     return Pod(
-        uid=_static_uid(metadata.part("annotations")) or api_uid,
+        uid=_static_uid(annotations) or api_uid,
         api_uid=api_uid,
         name=metadata.required("name"),
         namespace=metadata.required("namespace"),
@@ -70,6 +71,7 @@ def _read(pod: Part, labels: Collection[str]) -> Pod:
         owner_name=owner_name,
         qos_class=qos_class,
         labels={label: value for label, value in chosen.items() if value},
+        kubevirt_vm=virtual_machine(its_labels, annotations),
         containers=_containers(pod, resources),
         trouble=_shown([*dict.fromkeys(resources.trouble)]),
     )

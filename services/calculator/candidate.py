@@ -45,7 +45,8 @@ class Candidate:
     `renewed_ns`: when its last new reading arrived, on the clock of slots.py. `good`: new readings in a row,
     each in time. An owner `is_counted` once its series has begun; until then, and as a spare, its readings
     are in `curve`. `is_unseen`: the curve's first point is the beginning of an epoch, which was not read.
-    `base`: the publisher's figures at the curve's first point; `figures`: later ones.
+    `base`: the publisher's figures at the curve's first point; `figures`: later ones. `turned`: rows in a row
+    that were measured where it is estimated, or the reverse.
     """
 
     name: ZoneName
@@ -59,6 +60,7 @@ class Candidate:
     is_unseen: bool = False
     base: Figures = NO_FIGURES
     figures: list[Figures] = field(default_factory=list)
+    turned: int = 0
     rejected: SecondLook[Reading] = field(default_factory=SecondLook)
 
     @property

@@ -6,6 +6,7 @@ Which rows are whose is decided in slots.py. A series that takes over begins whe
 
 from dataclasses import dataclass, field
 
+from wattline.second_look import AGREEING
 from wattline.wire.frames import Power
 from wattline.zone_power import power_max_uw
 
@@ -92,11 +93,28 @@ class Intake:
                 rows.gaps[row],
                 integration_uj[row],
             )
-            if candidate.is_owner and (described.provenance != MEASURED) != candidate.is_estimated:
-                self._end(candidate)  # as an estimate it has other rivals: it is decided anew
+            if known is not None and not self._is_of_its_kind(candidate, described):
+                refused += 1
+                continue
             candidate.row = described
             refused += not self._take(candidate, reading, start_ns, rules)
         return names, refused
+
+    def _is_of_its_kind(self, candidate: Candidate, described: Described) -> bool:
+        """False for the first rows that are measured where it was estimated, or the reverse.
+
+        One odd row must not end a series; what goes on is a fact.
+        """
+        if (described.provenance != MEASURED) == candidate.is_estimated:
+            candidate.turned = 0
+            return True
+        candidate.turned += 1
+        if candidate.turned < AGREEING:
+            return False
+        candidate.turned = 0
+        if candidate.is_owner:
+            self._end(candidate)  # it has other rivals now: it is decided anew
+        return True
 
     def _take(self, candidate: Candidate, reading: Reading, start_ns: int, rules: Rules) -> bool:
         """Take a reading; False if it is rejected."""

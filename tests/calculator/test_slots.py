@@ -372,11 +372,25 @@ def test_a_reading_after_a_silence_is_the_first_of_a_row():
     assert spare.good == 1
 
 
+def test_a_single_row_of_another_kind_changes_no_owner():
+    """It would free the slot at once for any other source, and that one is waited for by its own period."""
+    house = House([Meter("package", "0", "rapl"), Meter("package", "0", "slow", period_ns=30 * S)])
+    house.seconds(40)
+    house.desk.rejected_max = 2
+    house.meter("rapl").provenance = "estimated"
+    house.seconds(2)
+    house.meter("rapl").provenance = "measured"
+    house.seconds(10)
+    assert house.owner("package") == ["rapl"]
+    assert [name[2] for name in house.desk.state.zones.zones] == ["rapl"]
+
+
 def test_an_owner_that_becomes_an_estimate_is_chosen_anew():
     """A source whose rows turn from measured to estimated has other rivals then; no time is counted twice."""
     house = House([Meter("package", "0", "rapl"), Meter("package", "1", "odd", rank=1)])
     house.seconds(10)
     assert house.owner("package") == ["odd", "rapl"]
+    house.desk.rejected_max = 6  # two readings at each turn
     house.meter("odd").provenance = "estimated"
     house.seconds(10)
     assert house.owner("package") == ["rapl"]

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One API server for all tests of a session; for each test a node in it, and a Wattline that asks it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.machine.simulated_rapl import IDLE_POWER, SimulatedRapl
+from tests.pipeline.pipeline import Pipeline
+
+from .account import Account, write_kubeconfig
+from .kubepods import Kubepods
+from .node import Node
+from .programs import programs
+from .server import Cluster
+from .watching import Watching
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    """The real API server; a test that ends it starts it again."""
+    with Cluster(programs(), tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def node(cluster) -> Iterator[Node]:
+    """A node without pods; removed with its pods."""
+    with Node(cluster.admin) as new:
+        yield new
+
+
+@pytest.fixture
+def kubepods(tmp_path) -> Iterator[Kubepods]:
+    """Where pods' containers run on this machine."""
+    with Kubepods(tmp_path / "pods") as pods:
+        yield pods
+
+
+@pytest.fixture
+def kubeconfig(cluster, node, readable_directory) -> Iterator[Path]:
+    """A kubeconfig for an account that has Wattline's rights."""
+    account = Account(cluster.admin, f"wattline-{node.name}")
+    path = readable_directory / f"kubeconfig-{node.name}"
+    write_kubeconfig(path, cluster.url, cluster.ca_file, account.token())
+    yield path
+    account.remove()
+
+
+@pytest.fixture
+def wattline(run_directory, pin_path, tmp_path) -> Callable:
+    """What starts five services on a simulated meter: `with wattline(kubeconfig, node_name) as watching`."""
+
+    @contextlib.contextmanager
+    def started(kubeconfig: Path, node_name: str, **settings: str) -> Iterator[Watching]:
+        settings = {
+            "interval_s": "0.5",
+            "idle_power": IDLE_POWER,
+            "kubernetes": "api",
+            "kubernetes_kubeconfig": str(kubeconfig),
+            "kubernetes_node": node_name,
+            **settings,
+        }
+        with (
+            SimulatedRapl(tmp_path / "sys") as rapl,
+            Pipeline(run_directory, pin_path, path_sysfs=str(rapl.sysfs), **settings) as pipeline,
+        ):
+            pipeline.wait_ready()
+            with Watching(pipeline) as watching:
+                yield watching
+
+    return started

@@ -51,7 +51,7 @@ def kubeconfig(cluster, node, readable_directory) -> Iterator[Path]:
 
 @pytest.fixture
 def wattline(run_directory, pin_path, tmp_path) -> Callable:
-    """What starts five services on a simulated meter: `with wattline(kubeconfig, node_name) as watching`."""
+    """What starts five services on a simulated meter; its value, used with `with`, watches their scrapes."""
 
     @contextlib.contextmanager
     def started(kubeconfig: Path, node_name: str, **settings: str) -> Iterator[Watching]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """kube-apiserver and etcd, made once and kept as Debian's base is (tests/machine/debian.py).
 
-Debian 12 has the whole of Kubernetes 1.20, with its Go modules, in the source package `kubernetes`; Debian 13 has
-only what kubectl needs of 1.32. So it is built in a fresh Debian 12, whatever this machine has.
+Debian 12 has the whole of Kubernetes 1.20, with its Go modules, in the source package `kubernetes`; Debian
+13 has only what kubectl needs of 1.32. So it is built in a fresh Debian 12, whatever this machine has.
 """
 
 import shutil

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records what the real API server answers, into tests/metadata/cluster/recorded: python -m tests.cluster.record.
+"""Records what the real API server answers: python -m tests.cluster.record.
 
-Lists, watches, refusals. Times, uids, versions and tokens are replaced, so that two recordings of one version
-are equal.
+Into tests/metadata/cluster/recorded: lists, watches, refusals. Times, uids, versions and tokens are replaced,
+so that two recordings of one version are equal.
 """
 
 import json

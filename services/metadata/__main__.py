@@ -3,9 +3,11 @@
 
 import sys
 
+from wattline.confine.arguments import NO_NETWORK
 from wattline.confine.limits import Limits
 from wattline.service import main
 
+from .cluster.source import families
 from .docker import socket_group
 from .loop import MetadataStage
 from .settings import MetadataSettings
@@ -16,6 +18,9 @@ sys.exit(
         MetadataSettings,
         MetadataStage,
         topics=("activity",),
-        limits=Limits(groups=lambda settings: socket_group(settings.docker_socket)),
+        limits=Limits(
+            groups=lambda settings: socket_group(settings.docker_socket),
+            families=lambda settings: (*NO_NETWORK, *families(settings)),
+        ),
     )
 )

@@ -9,6 +9,9 @@ from msgspec import field
 from wattline.settings import CommonSettings, meaning
 
 from .added_places import parse_container_patterns
+from .cluster import choice
+from .cluster.address import split_address
+from .cluster.label_names import LABELS_MAX, parse_labels
 
 
 class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
@@ -42,6 +45,77 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
             check=parse_container_patterns,
         ),
     ] = field(default="", name="container-patterns")
+
+    kubernetes: Annotated[
+        str,
+        meaning(
+            "where names of pods come from: the API server (api), this node's kubelet, or nowhere (off); "
+            "auto: the API server in a cluster or with a kubeconfig; kubelet-legacy needs a right that also "
+            "allows to run commands in every container. In a TOML file the names kubernetes.* are in quotes",
+            choices=choice.CHOICES,
+        ),
+    ] = choice.AUTO
+    kubernetes_kubeconfig: Annotated[
+        str,
+        meaning(
+            "kubeconfig whose current context says which cluster to ask, and as whom; default: the pod's "
+            "service account",
+            expected="a path",
+        ),
+    ] = field(default="", name="kubernetes.kubeconfig")
+    kubernetes_node: Annotated[
+        str,
+        meaning(
+            "name of this node in the cluster; default: the variable NODE_NAME, else `node`",
+            expected="a name as kubectl get nodes shows it",
+            check=choice.check_node,
+        ),
+    ] = field(default="", name="kubernetes.node")
+    kubernetes_labels: Annotated[
+        str,
+        meaning(
+            f"labels of pods to publish, at most {LABELS_MAX}, with commas between them; default: none",
+            expected="names of labels, e.g. app,team or app.kubernetes.io/name",
+            check=parse_labels,
+        ),
+    ] = field(default="", name="kubernetes.labels")
+    kubernetes_name_grace_s: Annotated[
+        float,
+        meaning(
+            "time for which a new pod's series wait for its name; then they are shown without",
+            "s",
+            ge=0,
+            le=600,
+        ),
+    ] = field(default=10.0, name="kubernetes.name-grace-s")
+    kubernetes_kubelet_address: Annotated[
+        str,
+        meaning(
+            "where this node's kubelet is; at an address of this machine its certificate must be for the "
+            "node's name",
+            expected="https://HOST[:PORT]",
+            check=split_address,
+        ),
+    ] = field(default="https://127.0.0.1:10250", name="kubernetes.kubelet-address")
+    kubernetes_kubelet_ca_file: Annotated[
+        str,
+        meaning(
+            "certificates (PEM) of the authorities that may have signed the kubelet's, or the kubelet's own; "
+            "default: the cluster's",
+            expected="a path",
+        ),
+    ] = field(default="", name="kubernetes.kubelet-ca-file")
+    kubernetes_kubelet_verify: Annotated[
+        bool,
+        meaning("whether the kubelet has to show a valid certificate; without, the token is at risk"),
+    ] = field(default=True, name="kubernetes.kubelet-verify")
+    kubernetes_period_s: Annotated[
+        float, meaning("time between two requests to the kubelet", "s", ge=1, le=300)
+    ] = field(default=5.0, name="kubernetes.period-s")
+
+    def labels(self) -> tuple[str, ...]:
+        """The labels of pods to publish."""
+        return parse_labels(self.kubernetes_labels)
 
     def added_places(self) -> list[tuple[str, str]]:
         """(runtime, pattern) of each pattern that the setting adds."""

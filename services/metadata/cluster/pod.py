@@ -29,6 +29,7 @@ class Pod:
     """`uid`: the one that its cgroups bear, of a static pod `config.hash`; `api_uid`: the API's.
 
     `labels`: the chosen ones. `owner_kind` and `owner_name`: the workload that it belongs to; empty: none.
+    `trouble`: what of it could not be read, for people.
     """
 
     uid: str
@@ -40,6 +41,7 @@ class Pod:
     qos_class: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     containers: tuple[PodContainer, ...] = ()
+    trouble: str = ""
 
 
 class PodSource(Protocol):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from wattline.bounded_tls import Trust
 from wattline.errors import Fatal
 from wattline.wire.frames import Activity, SourceState
 
@@ -15,9 +16,9 @@ from ..metered import Metered
 from ..settings import PowerSettings
 from ..source import Former, Level, Note, Readings, Zone, ZoneEnergy
 from . import SOURCE, address, credentials
+from .errors import Failed
 from .poll import Poll, unreadable
 from .session import Session
-from .sockets import Trust
 from .transport import Transport
 
 _NO_PACKAGE = "the package redfish isn't installed: pip install 'wattline[redfish]'"
@@ -69,7 +70,12 @@ class Redfish:
             raise Fatal(
                 f"setting redfish.url: expected https://HOST[:PORT]: {error}", Fatal.SETTINGS
             ) from None
-        trust = Trust(settings.redfish_ca_file, verify=settings.redfish_verify)
+        trust = Trust(
+            settings.redfish_ca_file,
+            verify=settings.redfish_verify,
+            setting="redfish.ca-file",
+            failed=Failed,
+        )
         keeps = settings.redfish_period_s <= _KEPT_S_MAX
         self._transport = Transport(place, trust.context, clock, keeps=keeps)
         try:

@@ -16,11 +16,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from wattline.bounded_tls import BoundedSocket, Connections, Deadline, Place
+
 from .address import HTTPS_PORT, Address
 from .clock import Exchange
 from .errors import Failed
 from .resource import BYTES_MAX, own_path
-from .sockets import BoundedSocket, Connections, Deadline, Place
 
 _SENT = ("authorization", "content-length", "content-type", "odata-version", "x-auth-token")
 _CHUNK_BYTES = 65536
@@ -66,7 +67,7 @@ class Transport:
         self._address = address
         self._context = context
         self._now_ns = now_ns
-        self._connections = Connections(address, known)
+        self._connections = Connections(address.host, address.port, known)
         self._wants_slash = False
         self._connection: http.client.HTTPConnection | None = None
         self._socket: BoundedSocket | None = None

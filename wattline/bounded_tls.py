@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS connections with a deadline for everything, which another thread can end."""
+"""TLS connections with a deadline for everything, which another thread can end.
+
+For sources that ask a server on the network, in a thread of their own.
+"""
 
 import contextlib
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from .address import Address
-from .errors import Failed
 
 # As socket.getaddrinfo has them.
 Place = tuple[int, int, int, str, Any]
 
 
 class Deadline:
-    """A point in time by which all of a round's requests must be over."""
+    """A point in time by which all requests that share it must be over."""
 
     def __init__(self, limit_s: float) -> None:
         self._at_s = time.monotonic() + limit_s
@@ -58,13 +58,18 @@ class Trust:
     The file is read again when it has changed, so that a new certificate needs no restart.
     """
 
-    def __init__(self, ca_file: str, *, verify: bool) -> None:
+    def __init__(
+        self, ca_file: str, *, verify: bool, setting: str, failed: Callable[[str], Exception]
+    ) -> None:
+        """`setting`: what names the file. `failed`: makes the error that a file of no use raises."""
         self._ca_file = ca_file
         self._verify = verify
+        self._setting = setting
+        self._failed = failed
         self._read: tuple[tuple[int, ...], ssl.SSLContext] | None = None
 
     def context(self) -> ssl.SSLContext:
-        """For one connection. Raises Failed if the file can't be used."""
+        """For one connection. Raises what `failed` makes if the file can't be used."""
         try:
             status = Path(self._ca_file).stat() if self._ca_file else None
             version = (status.st_mtime_ns, status.st_size, status.st_ino) if status else ()
@@ -72,7 +77,7 @@ class Trust:
                 self._read = version, tls_context(self._ca_file, verify=self._verify)
         except OSError as error:
             words = "there is no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
-            raise Failed(f"redfish.ca-file {self._ca_file}: {words}") from None
+            raise self._failed(f"{self._setting} {self._ca_file}: {words}") from None
         return self._read[1]
 
 
@@ -86,7 +91,8 @@ def tls_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
     if ca_file:
         # A certificate that signs itself, or one of an authority below the root, may be trusted as such.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # firmware makes certificates without some extensions
+        # Firmware, kubelets and older clusters make certificates without some extensions.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -96,9 +102,14 @@ def tls_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
 class Connections:
     """Opens one connection at a time; `abort`, from any thread, ends it and forbids more."""
 
-    def __init__(self, address: Address, known: Place | None = None) -> None:
-        """`known`: where the host is, so that no name has to be looked up."""
-        self._address = address
+    def __init__(self, host: str, port: int, known: Place | None = None, server_name: str = "") -> None:
+        """`known`: where the host is, so that no name has to be looked up.
+
+        `server_name`: whom the certificate must be for; empty: `host`.
+        """
+        self._host = host
+        self._port = port
+        self._server_name = server_name or host
         self.known = known
         self._is_handed_on = known is not None
         self._lock = threading.Lock()
@@ -110,7 +121,7 @@ class Connections:
         plain = self._connected(deadline)
         try:
             secure = context.wrap_socket(
-                plain, server_hostname=self._address.host, do_handshake_on_connect=False
+                plain, server_hostname=self._server_name, do_handshake_on_connect=False
             )
         except BaseException:
             plain.close()
@@ -145,7 +156,7 @@ class Connections:
         if self._is_handed_on:
             assert self.known is not None
             return [self.known]
-        return socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+        return socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
 
     def _connected(self, deadline: Deadline) -> socket.socket:
         last: OSError | None = None

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pods of this node, as lists and events tell of them. Pure."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from . import answers
+from .pod import Pod
+
+ReadPod = Callable[[Mapping[str, Any]], Pod]
+_DIGEST_BYTES = 16
+TOO_LONG = f"expected an object of at most {answers.OBJECT_BYTES_MAX} bytes, got a larger one"
+
+
+class KnownPods:
+    """`by_uid` is one object for as long as nothing changes, and is then replaced by another.
+
+    `version`: the newest resourceVersion, from which a watch goes on; empty: the list has to be read anew.
+    """
+
+    def __init__(self, read_pod: ReadPod, node: str = "") -> None:
+        """`node`: pods of another one are left out; empty: all are this node's."""
+        self.by_uid: Mapping[str, Pod] = {}
+        self.version = ""
+        self.refused = answers.Refused()
+        self._read_pod = read_pod
+        self._node = node
+        self._pods: dict[str, Pod] = {}  # by the API's uid, which is what a deletion names
+        self._digests: dict[bytes, Pod] = {}  # of what was decoded: most of a polled list is as before
+
+    def replace(self, items: Sequence[bytes], version: str = "") -> None:
+        """Take a whole list: pods that are not in it are forgotten."""
+        before, self._digests = self._digests, {}
+        found: dict[str, Pod] = {}
+        for data in items:
+            digest = hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+            pod = before.get(digest) or self._read(data)
+            if pod is not None:
+                found[pod.api_uid] = self._digests[digest] = pod
+        self._pods = found
+        self.version = version
+        self._publish()
+
+    def apply(self, event: answers.Event) -> None:
+        """Take an event of a watch, errors apart."""
+        if event.type == answers.BOOKMARK:
+            self.version = event.version or self.version
+            return
+        found = self._decoded(event.data)
+        if found is None:
+            return
+        self.version = answers.text_at(found, "metadata", "resourceVersion") or self.version
+        uid = answers.text_at(found, "metadata", "uid")
+        if event.type == answers.DELETED or not self._is_ours(found):
+            self._pods.pop(uid, None)
+        else:
+            pod = self._told(found)
+            if pod is None:
+                return
+            # A pod whose uid changed hands within its list comes last, so that it counts.
+            if self._pods.get(pod.api_uid) == pod:
+                return
+            self._pods.pop(pod.api_uid, None)
+            self._pods[pod.api_uid] = pod
+        self._publish()
+
+    def forget_digests(self) -> None:
+        """Keep no list's digests: a watch follows, and the next list may be far away."""
+        self._digests = {}
+
+    def _publish(self) -> None:
+        by_uid = {pod.uid: pod for pod in self._pods.values()}
+        if by_uid != self.by_uid:
+            self.by_uid = by_uid
+
+    def _read(self, data: bytes) -> Pod | None:
+        found = self._decoded(data)
+        return self._told(found) if found is not None and self._is_ours(found) else None
+
+    def _decoded(self, data: bytes) -> Mapping[str, Any] | None:
+        try:
+            return answers.decode(data)
+        except ValueError as error:
+            self.refused.add(str(error))
+            return None
+
+    def _told(self, found: Mapping[str, Any]) -> Pod | None:
+        try:
+            return self._read_pod(found)
+        except ValueError as error:
+            self.refused.add(str(error))
+            return None
+
+    def _is_ours(self, found: Mapping[str, Any]) -> bool:
+        return not self._node or answers.text_at(found, "spec", "nodeName") == self._node

@@ -17,6 +17,7 @@ from wattline.wire.frames import (
 
 from .accounts import Accounts
 from .columns import Ints, u32, u64
+from .energy_names import container_columns, identity_tables
 from .rules import Rules
 from .state import State
 from .zone import Zone
@@ -24,7 +25,7 @@ from .zones import OTHER, Zones
 
 
 def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
-    """The tables by field name: zones, unattributed, containers, processes."""
+    """The tables by field name."""
     accounts, workloads, rows = state.accounts, state.workloads, state.rows
     listed = sorted(workloads.by_identity.values(), key=lambda one: one.number)
     container_row = np.zeros(len(workloads.by_number), np.int64)
@@ -39,7 +40,6 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
         return u64(summed)
 
     vm_ids = [one.vm_id for one in listed]
-    container_names = [one.container_name for one in listed]
     units = [one.unit for one in listed]
     return {
         "zones": _zones(state.zones, rules),
@@ -50,8 +50,8 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
             pod_uid=[one.pod_uid for one in listed],
             runtime=[one.runtime for one in listed],
             vm_id=vm_ids if any(vm_ids) else [],
-            container_name=container_names if any(container_names) else [],
             unit=units if any(units) else [],
+            **container_columns(state.called, listed),
             cpu_ns=with_members(accounts.cpu_ns),
             departed_cpu_ns=u64(accounts.cpu_ns[own]),
             dynamic_uj=[with_members(totals) for totals in accounts.dynamic_uj],
@@ -59,6 +59,7 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
             departed_dynamic_uj=[u64(totals[own]) for totals in accounts.dynamic_uj],
             departed_idle_uj=[u64(totals[own]) for totals in accounts.idle_uj],
         ),
+        **identity_tables(state.called),
         "processes": EnergyProcesses(
             container_row=u32(owners),
             cgroup_id=u64(rows.cgroup_id[processes]),

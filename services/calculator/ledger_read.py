@@ -10,6 +10,7 @@ from .cgroup_usage import CgroupBook
 from .columns import Ints, ints, rows_of
 from .gpu_usage import GpuBook
 from .idle import Bin, IdlePower
+from .ledger_names import called_before, called_from
 from .ledger_slots import slots_from
 from .ledger_tables import NO_ROW, LedgerDocument, RowsTable, WorkloadsTable
 from .meter import Meter, Point
@@ -40,6 +41,7 @@ def from_document(document: LedgerDocument) -> State:
         )
     }
     workloads = _open_workloads(state, document.workloads)
+    _names(document, state)
     rows = _open_rows(state, document.rows)
     _usage(document, state, rows)
     state.acceptance.last = state.usage.node_use()
@@ -148,7 +150,6 @@ def _partition(document: LedgerDocument) -> Partition:
 
 def _open_workloads(state: State, table: WorkloadsTable) -> Ints:
     """The accounts of the workloads, by row."""
-    container_names = table.container_name or [""] * len(table)
     units = table.unit or [""] * len(table)
     opened = [
         state.workloads.add(
@@ -162,12 +163,27 @@ def _open_workloads(state: State, table: WorkloadsTable) -> Ints:
                 state.accounts.open(),
                 table.last_seen_ns[number],
                 table.cpu_request_m[number],
-                container_names[number],
             )
         ).account
         for number in range(len(table))
     ]
     return _filled(state.accounts, np.array(opened, np.int64), table)
+
+
+def _names(document: LedgerDocument, state: State) -> None:
+    state.knows_requests = document.knows_requests
+    if document.is_called:
+        state.called = called_from(
+            document.called_containers,
+            document.called_pods,
+            document.called_pod_labels,
+            document.called_machines,
+            document.called_awaited,
+        )
+    else:
+        table = document.workloads
+        names = dict(zip(table.container_id, table.container_name, strict=False))
+        state.called = called_before(state.workloads, names)
 
 
 def _open_rows(state: State, table: RowsTable) -> Ints:

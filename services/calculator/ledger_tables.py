@@ -7,9 +7,11 @@ An *account row* counts the workloads first, then the rows; NO_ROW is nobody's a
 from msgspec import Struct, field
 
 from wattline.wire.columns import U8, U32, U64
-from wattline.wire.frames import EnergyUnattributed
+from wattline.wire.frames import EnergyUnattributed, MetadataContainers
+from wattline.wire.identities import Machines, PodLabels, Pods, no_machines, no_pod_labels, no_pods
 from wattline.wire.table import Table
 
+from .ledger_names import AwaitedTable, no_awaited, no_containers
 from .ledger_slots import CandidatePointsTable, CandidatesTable, no_candidate_points, no_candidates
 
 LEDGER_SCHEMA = 2
@@ -298,3 +300,10 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     other_until_ns: int = 0
     other_forgotten_ns: int = 0
     slots_now_ns: int = 0
+    knows_requests: bool = False
+    is_called: bool = False  # whether it has the names below
+    called_containers: MetadataContainers = field(default_factory=no_containers)
+    called_pods: Pods = field(default_factory=no_pods)
+    called_pod_labels: PodLabels = field(default_factory=no_pod_labels)
+    called_machines: Machines = field(default_factory=no_machines)
+    called_awaited: AwaitedTable = field(default_factory=no_awaited)

@@ -14,6 +14,7 @@ from .accounts import NOBODY
 from .columns import Ints, grown, u32, u64
 from .energy_frame import unattributed_table
 from .gpu_usage import GpuBook
+from .ledger_names import called_tables
 from .ledger_slots import U32_MAX, U64_MAX, candidate_points_table, candidates_table
 from .ledger_tables import (
     LEDGER_SCHEMA,
@@ -95,6 +96,9 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         other_until_ns=partition.until_ns,
         other_forgotten_ns=partition.forgotten_ns,
         slots_now_ns=state.zones.slots.now_ns,
+        knows_requests=state.knows_requests,
+        is_called=True,
+        **called_tables(state.called),
     )
 
 
@@ -166,7 +170,6 @@ def _workloads_table(state: State, workloads: list[Workload]) -> WorkloadsTable:
         cpu_ns=u64(state.accounts.cpu_ns[own]),
         dynamic_uj=[u64(totals[own]) for totals in state.accounts.dynamic_uj],
         idle_uj=[u64(totals[own]) for totals in state.accounts.idle_uj],
-        container_name=[one.container_name for one in workloads],
         unit=[one.unit for one in workloads],
     )
 

@@ -3,7 +3,6 @@
 
 from collections import deque
 
-from wattline.errors import Fatal
 from wattline.runtime import Runtime
 from wattline.wire.frames import AbsentZones, Activity, AnyFrame, Energy, Metadata, Power, SourceState
 
@@ -13,7 +12,6 @@ from .energy_frame import energy_tables
 from .ledger_file import LedgerFile
 from .names import Names
 from .odd_rows import CGROUP_ID_MAX, SOCKET_MAX, without_odd_rows
-from .rules import REQUESTS
 from .settings import CalculatorSettings
 from .slots import STREAMS_MAX
 from .state import State
@@ -43,7 +41,6 @@ class CalculatorStage:
         self._sources: dict[str, list[SourceState]] = {}
         self._absent: dict[str, AbsentZones] = {}  # by power stream
         self._published_ns = self._skew_ns = 0
-        self._needs_requests = settings.idle_policy == REQUESTS
         self._ledger = LedgerFile(runtime.directory.ledger, runtime.node, runtime.boot_id)
         recovered = self._ledger.recover(lambda reason: runtime.log.error("ledger_refused", cause=reason))
         self._state = recovered or State(runtime.now_ns())
@@ -66,7 +63,6 @@ class CalculatorStage:
             self._waiting.append((self._runtime.now_ns(), self._without_odd_rows(frame)))
             self._sources["probe"], self._skew_ns = frame.sources, frame.skew_ns
         elif isinstance(frame, Metadata):
-            self._require_requests(frame)
             self._names.take_metadata(frame)
             self._sources["metadata"] = frame.sources
         elif isinstance(frame, Power):
@@ -79,21 +75,6 @@ class CalculatorStage:
         if left_out:
             self._runtime.count("odd_rows", _ODD_ROWS, rows=left_out)
         return kept
-
-    def _require_requests(self, frame: Metadata) -> None:
-        """End if idle energy is to go by CPU requests and metadata reports none.
-
-        The first frame with cgroups decides: a later restart of metadata must not end the calculator.
-        """
-        if not self._needs_requests or not len(frame.cgroups):
-            return
-        if not frame.cgroups.cpu_request_m:
-            raise Fatal(
-                f"setting idle-policy is {REQUESTS}: expected a metadata stage that reports CPU requests, as "
-                f"from Kubernetes, got none from {frame.producer}; set idle-policy to node, even or usage",
-                Fatal.SETTINGS,
-            )
-        self._needs_requests = False
 
     def _take_power(self, frame: Power) -> None:
         try:
@@ -154,8 +135,9 @@ class CalculatorStage:
         )
 
     def _publish(self) -> None:
-        """Commit first: what the world has seen must never be taken back."""
+        """Commit first: what the world has seen must never be taken back, no name either."""
         self._state.fold_ended(self._rules)
+        self._state.settle_names(self._names, self._runtime.now_ns())
         self._ledger.commit(self._state)
         # Above the last one's, also where time stands still between the frames of a replay.
         self._published_ns = max(self._runtime.now_ns(), self._published_ns + 1)

@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who owns each row of use, by what metadata says. Pure."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import repeat
 
-from wattline.wire.frames import UNMATCHED_UNIT, Activity, Metadata, MetadataCgroups, MetadataProcesses
+from wattline.wire.frames import (
+    UNMATCHED_UNIT,
+    Activity,
+    Metadata,
+    MetadataCgroups,
+    MetadataContainers,
+    MetadataProcesses,
+)
+from wattline.wire.identities import Machines, PodLabels, Pods
 
+from .told_names import NO_NAMES, ToldNames, told_names
 from .workloads import KERNEL, SYSTEM, UNKNOWN, Owner
 
 _NOBODY = Owner("")
@@ -13,27 +23,43 @@ _NOBODY = Owner("")
 
 @dataclass
 class Names:
-    """What metadata says of cgroups and processes. `version` changes whenever it says something else."""
+    """What metadata says of cgroups and processes. `version` changes whenever it says something else.
+
+    `container_ids` and `pod_uids`: those that the newest frame knows of, named or not. `knows_requests`:
+    whether it tells CPU requests; None before the first frame with cgroups.
+    """
 
     version: int = 0
     covers: tuple[int, int] = (0, 0)
-    cpu_request_m: dict[str, int] = field(default_factory=dict)  # by container id
-    container_names: dict[str, str] = field(default_factory=dict)  # likewise
+    cpu_request_m: dict[str, int] = field(default_factory=dict)  # by container id; only what isn't 0
+    knows_requests: bool | None = None
+    told: ToldNames = NO_NAMES
+    container_ids: AbstractSet[str] = frozenset()
+    pod_uids: AbstractSet[str] = frozenset()
     _cgroups: dict[int, tuple[str, Owner]] = field(default_factory=dict)  # (path, owner)
     _owners: dict[tuple[int, int], Owner] = field(default_factory=dict)  # of single processes
     _kernel: set[tuple[int, int]] = field(default_factory=set)
     _tables: tuple[MetadataCgroups, MetadataProcesses] | None = None
+    _called: tuple[MetadataContainers, Pods, PodLabels, Machines] | None = None
 
     def take_metadata(self, metadata: Metadata) -> None:
         """Replace what is known by a newer frame."""
         self.covers = (metadata.covers_epoch, metadata.covers_mono_ns)
-        containers = metadata.containers
-        self.container_names = dict(zip(containers.container_id, containers.container_name, strict=True))
+        called = (metadata.containers, metadata.pods, metadata.pod_labels, metadata.machines)
+        is_called_anew = called != self._called
+        if is_called_anew:
+            self._called, self.told = called, told_names(metadata)
         tables = (metadata.cgroups, metadata.processes)
-        if tables == self._tables:
+        if tables != self._tables:
+            self._tables = tables
+            self._take_tables(*tables)
+        elif not is_called_anew:
             return
-        self._tables = tables
-        cgroups, processes = tables
+        owners = [*self._owners.values(), *(owner for _path, owner in self._cgroups.values())]
+        self.container_ids = self.told.containers.keys() | {owner.container_id for owner in owners}
+        self.pod_uids = self.told.pods.keys() | {owner.pod_uid for owner in owners}
+
+    def _take_tables(self, cgroups: MetadataCgroups, processes: MetadataProcesses) -> None:
         told = (self._cgroups, self._owners, self._kernel, self.cpu_request_m)
         self._cgroups = {
             cgroup_id: (path, Owner(*owner))
@@ -59,8 +85,10 @@ class Names:
         )
         self._owners = {key: Owner(*owner) for key, owner in zip(keys, owners, strict=False) if any(owner)}
         self._kernel = {key for key, kernel in zip(keys, processes.kernel, strict=True) if kernel}
-        requests = zip(cgroups.container_id, cgroups.cpu_request_m or repeat(0), strict=False)
-        self.cpu_request_m = {container_id: request for container_id, request in requests if request}
+        if len(cgroups):  # a stage that has met no activity yet knows of no cgroup, and says nothing of them
+            self.knows_requests = bool(cgroups.cpu_request_m)
+            requests = zip(cgroups.container_id, cgroups.cpu_request_m, strict=False)
+            self.cpu_request_m = {container_id: request for container_id, request in requests if request}
         if told != (self._cgroups, self._owners, self._kernel, self.cpu_request_m):
             self.version += 1
 

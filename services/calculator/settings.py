@@ -17,7 +17,8 @@ class CalculatorSettings(ReplaySettings, kw_only=True, frozen=True):
         str,
         meaning(
             "who is given idle energy: node (it stays with the node), even (all containers alike), "
-            "usage (by what they use) or requests (by their CPU requests, which metadata must report)",
+            "usage (by what they use) or requests (by their CPU requests; it stays with the node while these "
+            "aren't known)",
             choices=(NODE, EVEN, USAGE, REQUESTS),
         ),
     ] = field(default="node", name="idle-policy")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything the calculator remembers, and the steps that change it. Pure."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from wattline.wire.table import Table
 from .acceptance import Acceptance, Judgement
 from .accounts import NOBODY, Accounts
 from .attribute import Members
+from .called import Called
 from .columns import ImpossibleError, Ints, ints, largest
 from .features import features
 from .gpu_usage import GpuBook, GpuWindow
@@ -30,7 +31,6 @@ from .zones import Timelines, Zones
 _SUM_MAX = 2**61
 _SOCKETS_MAX = 256
 _NO_COUNTERS = ("cgroup_id", "pid", "start_ticks", "start_mono_ns", "stamp_mono_ns", "flags", "cpu", "socket")
-_REQUEST_SCALE = 1000
 
 
 @dataclass
@@ -48,6 +48,8 @@ class State:
     acceptance: Acceptance = field(init=False)
     timeline: Timeline = field(default_factory=Timeline)
     gpu_timelines: dict[str, Timeline] = field(default_factory=dict)
+    called: Called = field(default_factory=Called)
+    knows_requests: bool = False  # whether metadata tells what CPU containers request
 
     def __post_init__(self) -> None:
         self.workloads = Workloads(self.accounts)
@@ -75,9 +77,10 @@ class State:
         window = self._window(raw, names)
         self._charge_cpu_time(window)
         self._see(located, window, activity.mono_ns)
-        for workload in self.workloads.by_identity.values():
-            workload.cpu_request_m = names.cpu_request_m.get(workload.container_id, 0)
-        self.workloads.name(names.container_names)
+        if names.knows_requests is not None:
+            self.knows_requests = names.knows_requests
+            for workload in self.workloads.by_identity.values():
+                workload.cpu_request_m = names.cpu_request_m.get(workload.container_id, 0)
         self.rows.widen()
         self.timeline.add(window)
 
@@ -145,6 +148,13 @@ class State:
         """
         self.workloads.fold_ended(self.usage.mono_ns, rules.terminated_keep_ns)
         self.rows.widen()
+
+    def settle_names(self, names: Names, now_ns: int) -> None:
+        """Fix what workloads are called. To be done right before the books are shown.
+
+        `now_ns`: CLOCK_MONOTONIC.
+        """
+        self.called.settle(self.workloads.alive(), names, now_ns)
 
     def order(self) -> Ints:
         """By account, its place in the canonical order: workloads by name, then processes by pid."""
@@ -230,10 +240,16 @@ class State:
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))
         counts = np.diff(starts, append=len(rows))
         present = [self.workloads.get(number) for number in numbers[starts].tolist()]
-        parts = Counter(one.container_id for one in present)
-        # A container's promise is shared by the machines in it.
-        requests = [one.cpu_request_m * _REQUEST_SCALE // parts[one.container_id] for one in present]
-        return Members(rows, counts, np.array(requests, np.int64))
+        # In canonical order the parts of a container, one for each machine in it, stand together.
+        containers = [list(parts) for _id, parts in groupby(present, lambda one: one.container_id)]
+        return Members(
+            rows,
+            counts,
+            np.array([len(parts) for parts in containers], np.int64),
+            np.array(
+                [parts[0].cpu_request_m if self.knows_requests else 0 for parts in containers], np.int64
+            ),
+        )
 
     def _drop(self, timeline: Timeline, watermarks_ns: list[int]) -> None:
         if watermarks_ns:

@@ -8,6 +8,7 @@ left of an ended pod into the node's: what a sum is made of may end, the sum nev
 """
 
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,7 +54,6 @@ class Workload:
     account: int
     last_seen_ns: int
     cpu_request_m: int = 0
-    container_name: str = ""
 
     @property
     def identity(self) -> Identity:
@@ -87,6 +87,14 @@ class Workload:
         return self.container_id in _FOR_EVER and not self.vm_id and not self.unit
 
 
+class Alive(NamedTuple):
+    """The ids that have a row in the books; of each container also its pod, empty without one."""
+
+    pod_of: Mapping[str, str]
+    pods: AbstractSet[str]
+    machines: AbstractSet[str]
+
+
 class Workloads:
     """All workloads. Numbers of those that are gone are given again."""
 
@@ -94,6 +102,7 @@ class Workloads:
         self._accounts = accounts
         self.by_identity: dict[Identity, Workload] = {}
         self.by_number: list[Workload | None] = []
+        self.pod_of: dict[str, str] = {}  # by container: the pod that it was first seen in; empty: none
         self._free: list[int] = []
 
     def __len__(self) -> int:
@@ -106,8 +115,12 @@ class Workloads:
         return workload
 
     def workload(self, owner: Owner, now_ns: int) -> Workload:
-        """The workload of an owner, opened if it is new."""
-        identity = (owner.container_id, owner.pod_uid, owner.vm_id, owner.unit)
+        """The workload of an owner, opened if it is new.
+
+        A container stays in the pod that it was first seen in: in another one its series would be others.
+        """
+        pod_uid = self.pod_of.get(owner.container_id, owner.pod_uid)
+        identity = (owner.container_id, pod_uid, owner.vm_id, owner.unit)
         found = self.by_identity.get(identity)
         if found is None:
             found = self.add(
@@ -120,19 +133,14 @@ class Workloads:
         self.by_number.extend([None] * (workload.number + 1 - len(self.by_number)))
         self.by_number[workload.number] = workload
         self.by_identity[workload.identity] = workload
+        if workload.container_id not in _FOR_EVER:
+            self.pod_of.setdefault(workload.container_id, workload.pod_uid)
         return workload
 
-    def name(self, told: Mapping[str, str]) -> None:
-        """Take what containers are called, by id. The first name stays as long as the container's series do.
-
-        All parts of a container have one: another label would be another series.
-        """
-        known = {
-            one.container_id: one.container_name for one in self.by_identity.values() if one.container_name
-        }
-        called = {**told, **known}
-        for one in self.by_identity.values() if called else ():
-            one.container_name = called.get(one.container_id, "")
+    def alive(self) -> Alive:
+        """The ids of containers, pods and machines that have a row."""
+        rows = self.by_identity.values()
+        return Alive(self.pod_of, {one.pod_uid for one in rows} - {""}, {one.vm_id for one in rows} - {""})
 
     def _number(self) -> int:
         return self._free.pop() if self._free else len(self.by_number)
@@ -178,6 +186,9 @@ class Workloads:
                 heir = self.workload(parent, now_ns)
                 self._fold(one, heir, now_ns)
                 seen_ns[heir.together] = now_ns
+        if ended:
+            living = {one.container_id for one in self.by_identity.values()}
+            self.pod_of = {one: pod_uid for one, pod_uid in self.pod_of.items() if one in living}
 
     def _seen_together_ns(self) -> dict[Name, int]:
         """When any of those was last seen that make up one container; or one machine, wherever it runs."""
@@ -205,8 +216,6 @@ class Workloads:
 
     def _fold(self, workload: Workload, heir: Workload, now_ns: int) -> None:
         heir.last_seen_ns = now_ns
-        if heir.container_id == workload.container_id:
-            heir.container_name = workload.container_name
         self._accounts.close_onto(workload.account, heir.account)
         self.by_number[workload.number] = None
         self._free.append(workload.number)

@@ -47,6 +47,7 @@ class Desk:
             after_ns = self._watermarks_ns()
             self.windows += sum(after_ns[name] > ns for name, ns in before_ns.items())
             self.state.fold_ended(self.rules)
+            self.state.settle_names(self.names, frame.mono_ns)
             self.ledger = self.commit()
             self.show(self.tables())
         return advanced

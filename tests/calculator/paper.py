@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.calculator.energy_names import machines_table, pod_labels_table, pods_table
+from services.calculator.told_names import MachineName, PodName
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import (
     CGROUP_DEPARTED,
@@ -73,6 +75,11 @@ class Paper:
     containers: dict[int, tuple[str, str, str]] = field(default_factory=dict)  # id, pod, vm of a cgroup
     requests_m: dict[str, int] = field(default_factory=dict)
     called: dict[str, str] = field(default_factory=dict)  # names by container
+    kinds: dict[str, str] = field(default_factory=dict)  # likewise
+    awaited: set[str] = field(default_factory=set)  # containers with a row, and pods, whose name may come
+    pods: dict[str, PodName] = field(default_factory=dict)  # by uid
+    machines: dict[str, MachineName] = field(default_factory=dict)  # by id
+    knows_requests: bool = True
     units: dict[int, str] = field(default_factory=dict)  # by cgroup
     meters: list[PaperMeter] = field(default_factory=list)
     gpu_ns: dict[tuple[str, int, int], int] = field(default_factory=dict)  # by (gpu, pid, start)
@@ -245,10 +252,18 @@ class Paper:
                 pod_uid=[pod for _container, pod, _vm in told],
                 vm_id=[vm for _container, _pod, vm in told],
                 unit=units if any(units) else [],
-                cpu_request_m=U32(self.requests_m.get(container, 0) for container, _pod, _vm in told),
+                cpu_request_m=U32(
+                    self.requests_m.get(container, 0) for container, _pod, _vm in told if self.knows_requests
+                ),
             ),
             processes=MetadataProcesses(pid=U32(), start_ticks=U64(), kernel=U8(), comm=[]),
             containers=MetadataContainers(
-                container_id=list(self.called), container_name=list(self.called.values())
+                container_id=list(self.called),
+                container_name=list(self.called.values()),
+                kind=[self.kinds.get(one, "") for one in self.called],
+                is_awaited=U8(one in self.awaited for one in self.called),
             ),
+            pods=pods_table([(uid, name, int(uid in self.awaited)) for uid, name in self.pods.items()]),
+            pod_labels=pod_labels_table(self.pods),
+            machines=machines_table(self.machines),
         )

@@ -1,89 +1,190 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The idle policy `requests` needs a metadata stage that reports CPU requests."""
+"""The idle policy `requests`, formula 7 in docs/attribution.md: shares to the microjoule, or a reason."""
+
+from itertools import accumulate, pairwise
 
 import msgspec
 import pytest
 
 from services.calculator.loop import CalculatorStage
+from services.calculator.rules import Rules
 from services.calculator.settings import CalculatorSettings
-from wattline.errors import Fatal
 from wattline.wire.columns import U32
 
+from .desk import Desk, Watch
 from .paper import ROOT, Paper
 from .runtime import runtime_of
+from .world import S
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+IDLE_UW = 19_999_999
+IDLE_UJ = IDLE_UW  # of each second
+MACHINES = ("vm-1", "vm-2")
+# cgroup: container, machine, how many processes
+PLACES = {10: (A, "", 1), 11: (B, "", 3), 12: (C, "", 1), 13: (A, "vm-1", 2), 14: (A, "vm-2", 1)}
 
 
-@pytest.fixture
-def paper():
-    paper = Paper(counts=False)
-    paper.born(10, ROOT, "a" * 64)
-    paper.meter("package", "0", 20, per_cpu_s=8)
-    return paper
+class Node:
+    """A with two virtual machines in it, B and C without, and a process of the host."""
+
+    def __init__(self, requests_m, *, knows_requests=True):
+        self.machine = Paper(counts=False, requests_m=requests_m, knows_requests=knows_requests)
+        for cgroup_id, (container, vm_id, _count) in PLACES.items():
+            self.machine.born(cgroup_id, ROOT, container, "", vm_id)
+        self.machine.meter("package", "0", IDLE_UW / 1e6, per_cpu_s=8)
+        rules = Rules(idle_policy="requests", fixed_idle_uw={"package": IDLE_UW})
+        self.desk, self.watch = Desk(rules), Watch()
+
+    def second(self, *, metadata=True):
+        used = {((ROOT, 2, 1), 0): (0.1, 1, 1, 0)}
+        for cgroup_id, (_container, _vm, count) in PLACES.items():
+            used |= {((cgroup_id, 100 * cgroup_id + one, 7), 0): (0.1, 1, 1, 0) for one in range(count)}
+        self.machine.run(S, used)
+        frames = [self.machine.activity(), self.machine.power()]
+        for frame in [self.machine.metadata(), *frames] if metadata else frames:
+            if self.desk.take(frame):
+                self.watch.check(self.desk.tables())
+
+    def idle_uj(self):
+        """By process, in canonical order: container, machine, pid."""
+        tables = self.desk.tables()
+        containers, processes = tables["containers"], tables["processes"]
+        rows = zip(processes.container_row, processes.pid, processes.idle_uj[0], strict=True)
+        return {
+            (containers.container_id[row], containers.vm_id[row], pid): uj
+            for row, pid, uj in sorted(
+                rows, key=lambda one: (containers.container_id[one[0]], containers.vm_id[one[0]], one[1])
+            )
+            if containers.container_id[row] in (A, B, C)
+        }
+
+    def by_container(self):
+        return {one: uj for one, uj in self.desk.idle_uj("package").items() if uj}
+
+    def left_uj(self):
+        return self.desk.left_uj("package", mode="idle")
 
 
-@pytest.fixture
-def start(tmp_path, paper):
-    """Starts a calculator with an idle policy."""
-    stages = []
-
-    def start(policy):
-        runtime = runtime_of(paper, tmp_path / "ledger")
-        stages.append(CalculatorStage(CalculatorSettings(idle_policy=policy), runtime))
-        return stages[-1]
-
-    yield start
-    for stage in stages:
-        stage.close()
+def shares(whole_uj, weights):
+    """Differences of ⌊E · W_k / W_n⌋, in whole numbers."""
+    bounds = [0, *(whole_uj * one // sum(weights) for one in accumulate(weights))]
+    return [after - before for before, after in pairwise(bounds)]
 
 
-def without_requests(metadata):
-    """The frame as a stage publishes it that knows nothing of requests."""
-    cgroups = msgspec.structs.replace(metadata.cgroups, cpu_request_m=U32())
-    return msgspec.structs.replace(metadata, cgroups=cgroups)
-
-
-def test_without_requests_the_policy_ends_the_calculator(start, paper):
-    """Exit code 78, and one line: what, expected, got, cure."""
-    with pytest.raises(Fatal) as caught:
-        start("requests").on_frame(without_requests(paper.metadata()))
-    assert caught.value.exit_code == Fatal.SETTINGS
-    for words in (
-        "idle-policy",
-        "expected a metadata stage that reports CPU requests",
-        "got none",
-        "node, even",
+def law(requests_m, energy_uj=IDLE_UJ):
+    """What each process is given: by container, then evenly by machine, then evenly by process."""
+    given = {}
+    for container, of_container_uj in zip(
+        requests_m, shares(energy_uj, list(requests_m.values())), strict=True
     ):
-        assert words in str(caught.value)
+        parts = sorted((vm, cgroup, count) for cgroup, (one, vm, count) in PLACES.items() if one == container)
+        for (vm_id, cgroup_id, count), of_part_uj in zip(
+            parts, shares(of_container_uj, [1] * len(parts)), strict=True
+        ):
+            for one, uj in enumerate(shares(of_part_uj, [1] * count)):
+                given[container, vm_id, 100 * cgroup_id + one] = uj
+    return given
 
 
-@pytest.mark.parametrize("policy", ["node", "even", "usage"])
-def test_other_policies_need_none(start, paper, policy):
-    """Requests are no business of theirs."""
-    start(policy).on_frame(without_requests(paper.metadata()))
+@pytest.mark.parametrize(
+    "requests_m",
+    [
+        {A: 500, B: 250, C: 0},
+        {A: 333, B: 333, C: 333},
+        {A: 1, B: 128_000, C: 7},
+        {A: 0, B: 0, C: 2**32 - 1},
+    ],
+)
+def test_shares_are_the_laws_to_the_microjoule(requests_m):
+    """500m, 250m and none: two thirds, a third and nothing; the parts of a container get the same each."""
+    node = Node(requests_m)
+    node.second()
+    assert node.idle_uj() == law(requests_m)
+    assert sum(node.idle_uj().values()) == IDLE_UJ
+    assert node.left_uj() == {}
 
 
-def test_requests_of_zero_are_known(start, paper):
-    """A stage that knows requests may well report none for every container."""
-    start("requests").on_frame(paper.metadata())
+def test_the_host_is_given_none():
+    """Its processes request nothing."""
+    node = Node({A: 500, B: 250, C: 0})
+    node.second()
+    assert node.by_container().keys() == {A, B}
 
 
-def test_a_frame_without_cgroups_decides_nothing(start, paper):
-    """A metadata stage that has met no activity yet has no rows: the next frame tells."""
-    stage = start("requests")
-    metadata = without_requests(paper.metadata())
-    empty = msgspec.structs.replace(
-        metadata,
-        cgroups=type(metadata.cgroups)(
-            cgroup_id=type(metadata.cgroups.cgroup_id)(), path=[], container_id=[], runtime=[], pod_uid=[]
-        ),
+def test_unknown_requests_leave_it_with_the_node():
+    """With the reason `no_requests`, until metadata tells them; what was left then stays left."""
+    node = Node({A: 500, B: 250}, knows_requests=False)
+    node.second()
+    assert node.left_uj() == {"no_requests": IDLE_UJ}
+    assert node.by_container() == {}
+    node.machine.knows_requests = True
+    node.second()
+    assert node.left_uj() == {"no_requests": IDLE_UJ}
+    assert node.idle_uj() == law({A: 500, B: 250, C: 0})
+
+
+def test_requests_that_change_count_from_then_on():
+    """A request that was changed in place (Kubernetes 1.33) takes nothing back."""
+    node = Node({A: 500, B: 250})
+    node.second()
+    node.machine.requests_m = {B: 400, C: 100}
+    node.second()
+    before, after = law({A: 500, B: 250, C: 0}), law({A: 0, B: 400, C: 100})
+    assert node.idle_uj() == {one: before[one] + after[one] for one in before}
+
+
+def test_a_request_that_comes_late_counts_from_then_on():
+    """A container of which nothing is known yet is given nothing."""
+    node = Node({B: 250})
+    node.second()
+    assert node.by_container() == {B: IDLE_UJ}
+    node.machine.requests_m = {A: 750, B: 250}
+    node.second()
+    before, after = law({A: 0, B: 250, C: 0}), law({A: 750, B: 250, C: 0})
+    assert node.idle_uj() == {one: before[one] + after[one] for one in before}
+
+
+def test_a_metadata_that_lost_its_cluster_makes_them_unknown_again():
+    """Its frames lack the column then: nobody is given by what may be wrong by now."""
+    node = Node({A: 500, B: 250})
+    node.second()
+    given = node.idle_uj()
+    node.machine.knows_requests = False
+    node.second()
+    assert node.left_uj() == {"no_requests": IDLE_UJ}
+    assert node.idle_uj() == given
+
+
+def test_a_silent_metadata_changes_nothing():
+    """What it said last goes on counting, also for a calculator that was killed meanwhile."""
+    node = Node({A: 500, B: 250})
+    node.second()
+    node.second(metadata=False)
+    node.desk.kill()
+    node.second(metadata=False)
+    assert node.left_uj() == {}
+    assert node.idle_uj() == {one: 3 * uj for one, uj in law({A: 500, B: 250, C: 0}).items()}
+
+
+def test_a_frame_without_cgroups_changes_nothing():
+    """A metadata stage that has just started has met no activity yet, and says nothing of requests."""
+    node = Node({A: 500, B: 250})
+    node.second()
+    parents, node.machine.parents = node.machine.parents, {}
+    node.desk.take(node.machine.metadata())
+    node.machine.parents = parents
+    node.second(metadata=False)
+    assert node.left_uj() == {}
+
+
+def test_the_policy_no_longer_ends_the_calculator(tmp_path):
+    """Without a metadata stage that tells requests it goes on."""
+    paper = Paper(counts=False)
+    paper.born(10, ROOT, A)
+    stage = CalculatorStage(
+        CalculatorSettings(idle_policy="requests"), runtime_of(paper, tmp_path / "ledger")
     )
-    stage.on_frame(empty)
-    with pytest.raises(Fatal):
-        stage.on_frame(without_requests(paper.metadata()))
-
-
-def test_only_the_first_frame_decides(start, paper):
-    """Another metadata stage that takes over later costs the calculator nothing."""
-    stage = start("requests")
-    stage.on_frame(paper.metadata())
-    stage.on_frame(without_requests(paper.metadata()))
+    metadata = paper.metadata()
+    without = msgspec.structs.replace(metadata.cgroups, cpu_request_m=U32())
+    stage.on_frame(msgspec.structs.replace(metadata, cgroups=without))
+    stage.close()

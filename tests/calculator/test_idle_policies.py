@@ -81,7 +81,7 @@ def test_a_container_with_a_machine_in_it_weighs_once():
 def test_requests_that_nobody_has_leave_it_with_the_node():
     """Without any request there is nothing to go by."""
     desk = run("requests")
-    assert desk.left_uj("package", mode="idle") == {"idle_policy": IDLE_UJ}
+    assert desk.left_uj("package", mode="idle") == {"no_requests": IDLE_UJ}
 
 
 def test_alike_within_a_container():

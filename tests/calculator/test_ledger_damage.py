@@ -8,11 +8,13 @@ import msgpack
 import pytest
 
 from services.calculator.ledger_file import LedgerFile
+from services.calculator.ledger_read import from_document
 from services.calculator.ledger_tables import LEDGER_SCHEMA, LedgerDocument
 from services.calculator.ledger_write import to_document
 from services.calculator.names import Names
 from services.calculator.rules import Rules
 from services.calculator.state import State
+from services.calculator.told_names import ContainerName
 from wattline.wire import parts, shared
 from wattline.wire.codec import pack, unpack
 from wattline.wire.columns import U32
@@ -149,16 +151,40 @@ def test_anothers_ledger_is_set_aside(path, field, value, word):
 
 def test_a_ledger_from_before_names_goes_on(path):
     """A column that was added has its default; no books begin anew for it."""
-    state = state_after(3)
-    for workload in state.workloads.by_identity.values():
-        workload.container_name = "web"
-    document = msgpack.unpackb(as_bytes(state))
-    assert set(document["workloads"].pop("container_name")) == {"web"}
+    document = msgpack.unpackb(as_bytes(state_after(3)))
+    assert document["workloads"].pop("container_name") == []
     assert set(document["workloads"].pop("unit")) == {""}
+    assert document.pop("is_called")
+    for name in [name for name in document if name.startswith("called_") or name == "knows_requests"]:
+        del document[name]
     writer = shared.SlotWriter(path)
     writer.write(msgpack.packb(document))
     writer.close()
-    assert recovered(path) == as_bytes(state_after(3))
+    expected = state_after(3)
+    expected.called.containers = dict.fromkeys(expected.workloads.pod_of, ContainerName())
+    assert recovered(path) == as_bytes(expected)
+
+
+def test_a_ledger_from_before_pods_had_names_keeps_those_of_containers(path):
+    """What was shown with labels keeps them; a container in a pod gets others by its pod's name anyway."""
+    state = state_after(3)
+    container_id = next(iter(state.workloads.pod_of))
+    for workload in state.workloads.by_identity.values():
+        if workload.container_id == container_id:
+            workload.pod_uid = "pod-1"
+    document = msgpack.unpackb(as_bytes(state))
+    for name in [name for name in document if name.startswith("called_") or name == "is_called"]:
+        del document[name]
+    called = {}
+    for told in ("", "web"):
+        document["workloads"]["container_name"] = [
+            told if one == container_id else "" for one in document["workloads"]["container_id"]
+        ]
+        state = from_document(unpack(msgpack.packb(document), LedgerDocument))
+        called[told] = state.called.containers
+        assert not state.called.pods
+    others = {one: ContainerName() for one in state.workloads.pod_of if one != container_id}
+    assert called == {"": others, "web": {container_id: ContainerName("web"), **others}}
 
 
 def test_an_older_versions_layout_is_set_aside_by_its_number(path):

@@ -91,15 +91,30 @@ def test_a_machine_that_ends_leaves_its_containers_name():
     assert {row[2] for row in rows} == {"qemu"}
 
 
-def test_a_name_that_comes_late_is_taken():
-    """An engine that was not to be asked at first."""
+def test_a_name_that_is_awaited_is_taken():
+    """An engine that was not to be asked at first: its row says that a name may come."""
     watched = Watched()
+    watched.machine.called[B] = ""
+    watched.machine.awaited.add(B)
     watched.seconds(2, *PLACES)
-    assert watched.desk.tables()["containers"].container_name == []
+    containers = watched.desk.tables()["containers"]
+    assert containers.container_name == []
+    assert dict(zip(containers.container_id, containers.is_awaited, strict=True))[B] == 1
     watched.machine.called[B] = "db"
+    watched.machine.awaited.clear()
     watched.seconds(2, *PLACES)
     containers = watched.desk.tables()["containers"]
     assert dict(zip(containers.container_id, containers.container_name, strict=True))[B] == "db"
+    assert not any(containers.is_awaited)
+
+
+def test_a_name_that_nobody_awaited_comes_too_late():
+    """The container's series has been shown without a name: with one it would be another series."""
+    watched = Watched()
+    watched.seconds(2, *PLACES)
+    watched.machine.called[B] = "db"
+    watched.seconds(2, *PLACES)
+    assert watched.desk.tables()["containers"].container_name == []
 
 
 def test_an_ended_container_keeps_its_series_for_a_time_and_folds_into_its_pod():

@@ -30,7 +30,8 @@ echo "$(date +%T) making OpenAPI definitions"
     -i "$definitions" -h hack/boilerplate/boilerplate.generatego.txt -r "$work/violations" --output-base "$GOPATH/src"
 echo "$(date +%T) building kube-apiserver $version"
 go build -tags providerless -o "$work/kube-apiserver" \
-    -ldflags "-s -w -X $modules/component-base/version.gitVersion=$version" k8s.io/kubernetes/cmd/kube-apiserver
+    -ldflags "-s -w -X $modules/component-base/version.gitVersion=$version \
+        -X $modules/client-go/pkg/version.gitVersion=$version" k8s.io/kubernetes/cmd/kube-apiserver
 "$work/kube-apiserver" --version
 mv "$work/kube-apiserver" "$program"
 echo "$(date +%T) ready"

@@ -8,8 +8,10 @@ so that two recordings of one version are equal.
 import json
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 from . import objects
 from .account import Account
@@ -30,12 +32,11 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="wl-record-", dir="/var/tmp") as directory,
         Cluster(programs(), Path(directory)) as cluster,
     ):
-        version = cluster.admin.get("/version")["gitVersion"]
         for name, answer in answers(cluster):
             path = RECORDED / f"{name}.json"
             text = cleaned(json.dumps(answer, indent=1, sort_keys=True))
             path.write_text(text + "\n", encoding="ascii")
-            print(f"{version} {path.name}: {len(text)} bytes")
+            print(f"{path.name}: {len(text)} bytes")
 
 
 def answers(cluster: Cluster) -> Iterator[tuple[str, dict]]:
@@ -46,8 +47,7 @@ def answers(cluster: Cluster) -> Iterator[tuple[str, dict]]:
         selector = {_SELECTOR: f"spec.nodeName={node.name}"}
 
         def ask(path: str, client: Client = reader, **query: str) -> dict:
-            joined = "&".join(f"{name}={value}" for name, value in ({} if client is None else query).items())
-            status, body = client.ask("GET", f"{path}?{joined}" if joined else path)
+            status, body = client.ask("GET", f"{path}?{urlencode(query)}" if query else path)
             return {"status": status, "body": body}
 
         yield "list_empty", ask(_ALL_PODS, **selector)
@@ -61,14 +61,18 @@ def answers(cluster: Cluster) -> Iterator[tuple[str, dict]]:
         yield "list_page_2", ask(_ALL_PODS, **selector, limit="1", **{"continue": more})
         yield "node", ask(f"/api/v1/nodes/{node.name}")
         yield "node_unknown", ask("/api/v1/nodes/no-such-node")
-        yield "no_such_path", ask("/api/v1/nodes/x/y/z")
+        yield "no_such_path", ask("/api/v1/no-such-things", admin)
         since = page["body"]["metadata"]["resourceVersion"]
         node.tell(first, [objects.running("web", _B, 1, before=_A)])
         node.remove_pod(first)
         node.add_pod("web-3")
-        # A bookmark comes two seconds before the end of a watch (cacher.go of Kubernetes 1.20).
+        # A bookmark comes two seconds before a watch ends, if anything has changed since it began.
         watch = {"resourceVersion": since, "allowWatchBookmarks": "true", "timeoutSeconds": "5"}
-        yield "watch", {"events": list(reader.watch(_ALL_PODS, **selector, **watch))}
+        later = threading.Timer(1, node.add_pod, ("web-4",))
+        later.start()
+        events = list(reader.watch(_ALL_PODS, **selector, **watch))
+        later.join()
+        yield "watch", {"events": _first_of_each(events)}
         reader.close()
         yield (
             "unauthorized",
@@ -86,6 +90,11 @@ def answers(cluster: Cluster) -> Iterator[tuple[str, dict]]:
         yield "list_expired", ask(_ALL_PODS, **selector, limit="1", **{"continue": more})
         reader.close()
     account.remove()
+
+
+def _first_of_each(events: list[dict]) -> list[dict]:
+    """In the order in which they came; how many bookmarks come is chance."""
+    return list({event["type"]: event for event in reversed(events)}.values())[::-1]
 
 
 def cleaned(text: str) -> str:

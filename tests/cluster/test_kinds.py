@@ -116,6 +116,7 @@ def _static(node, pods):
     return wait
 
 
+_MINUTE = int(time.time()) // 60  # what a CronJob's controller has in the name of its Job
 # (name of the pod, its controller, its labels, the workload it belongs to)
 _OWNERS = [
     (
@@ -127,7 +128,8 @@ _OWNERS = [
     ("lone-abcde", ("ReplicaSet", "lone"), {"pod-template-hash": "5d9c7b8f6"}, ("ReplicaSet", "lone")),
     ("agent-qwert", ("DaemonSet", "agent"), {}, ("DaemonSet", "agent")),
     ("db-0", ("StatefulSet", "db"), {}, ("StatefulSet", "db")),
-    ("backup-29400000-zzzzz", ("Job", "backup-29400000"), {}, ("CronJob", "backup")),
+    (f"backup-{_MINUTE}-zzzzz", ("Job", f"backup-{_MINUTE}"), {}, ("CronJob", "backup")),
+    ("report-20260131-zzzzz", ("Job", "report-20260131"), {}, ("Job", "report-20260131")),
     ("once-abcde", ("Job", "once"), {}, ("Job", "once")),
     ("by-hand", None, {}, ("", "")),
 ]

@@ -67,9 +67,10 @@ RUN pip install --require-hashes --requirement /redfish.txt \
  && python3 /image_root.py /root/own --beyond /root/common
 
 FROM common-build AS metadata-build
-COPY requirements/metadata.txt /
-RUN pip install --require-hashes --requirement /metadata.txt \
- && python3 /image_root.py /root/own --beyond /root/common
+COPY requirements/metadata.txt requirements/kubernetes.txt /
+# Of the package kubernetes metadata never imports the API groups and the models, 16 of its 17 MB (docs/kubernetes.md).
+RUN pip install --require-hashes --requirement /metadata.txt --requirement /kubernetes.txt \
+ && python3 /image_root.py /root/own --beyond /root/common --without kubernetes/client/api kubernetes/client/models
 
 # --- what runs -------------------------------------------------------------------------------------------------------
 

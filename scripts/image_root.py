@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The root of an image: Python, what pip installed, the libraries these need, and nothing else.
 
-    python3 image_root.py ROOT [--beyond OTHER_ROOT] [--library NAME...]
+    python3 image_root.py ROOT [--beyond OTHER_ROOT] [--library NAME...] [--without DIRECTORY...]
 
 Run by the Dockerfile in a Debian stage. NAME: shared objects that are loaded by name, as ctypes does. What
-another root has already is left out: an image of both layers has it once.
+another root has already is left out: an image of both layers has it once. DIRECTORY: the end of the path of
+what is left out, such as part of a package.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 # Merged-usr, as Debian has it: the dynamic loader is asked for by its path in /lib64 (or /lib).
@@ -33,12 +34,17 @@ def python_files() -> list[Path]:
     return [*found, *([bcc] if bcc.exists() else [])]
 
 
-def copy(source: Path, root: Path, beyond: Path | None) -> None:
+def copy(source: Path, root: Path, beyond: Path | None, without: Sequence[str] = ()) -> None:
     """To the same place below another root; links as they are."""
     target = root / source.relative_to("/")
     if source.is_dir():
         shutil.copytree(
-            source, target, symlinks=True, ignore=_Ignore(beyond), dirs_exist_ok=True, copy_function=_copy_new
+            source,
+            target,
+            symlinks=True,
+            ignore=_Ignore(beyond, without),
+            dirs_exist_ok=True,
+            copy_function=_copy_new,
         )
     elif beyond is None or not (beyond / source.relative_to("/")).exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,12 +58,14 @@ def _copy_new(source: str | Path, target: str | Path, *, follow_symlinks: bool =
 class _Ignore:
     """What is of no use in an image, or in the other root already."""
 
-    def __init__(self, beyond: Path | None) -> None:
+    def __init__(self, beyond: Path | None, without: Sequence[str] = ()) -> None:
         self._beyond = beyond
+        self._without = tuple(f"/{one}" for one in without)
 
     def __call__(self, directory: str, names: list[str]) -> set[str]:
         there = Path("/") / directory
         ignored = set(_UNUSED(directory, names))
+        ignored |= {name for name in names if str(there / name).endswith(self._without)}
         if self._beyond is not None:
             other = self._beyond / there.relative_to("/")
             ignored |= {name for name in names if (other / name).is_file()}
@@ -107,11 +115,12 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--beyond", type=Path)
     parser.add_argument("--library", nargs="+", default=[])
+    parser.add_argument("--without", nargs="+", default=[])
     given = parser.parse_args()
     root: Path = given.root
     root.mkdir(parents=True, exist_ok=True)
     for path in python_files():
-        copy(path, root, given.beyond)
+        copy(path, root, given.beyond, given.without)
     directory = Path("/usr/lib") / sysconfig.get_config_var("MULTIARCH")
     roots = [directory / name for name in given.library]
     found = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]

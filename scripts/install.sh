@@ -19,8 +19,9 @@ prefix=${PREFIX:-/usr/local}
 prefix=${prefix%/}
 destdir=${DESTDIR:-}
 
-stages="probe power metadata calculator exporter"
+stages="probe power power-bmc metadata calculator exporter"
 config=/etc/wattline
+settings="wattline.env power-bmc.env" # files in it that are for the administrator to edit
 library=$prefix/lib/wattline
 program=$prefix/bin/wattline
 # Where systemd looks: below these two prefixes, which leaves /etc to the administrator; else only in /etc.
@@ -104,6 +105,8 @@ build() {
     pip "$work/builder" install --require-hashes -r requirements/build.txt
     pip "$work/builder" wheel --no-deps --no-build-isolation --wheel-dir "$work/wheels" .
     pip "$built" install --no-compile --require-hashes -r requirements/all.txt
+    pip "$built" install --no-compile --require-hashes -r requirements/redfish.txt # for wattline-power-bmc.service
+    pip "$built" install --no-compile --require-hashes -r requirements/kubernetes.txt # for pods' names
     pip "$built" install --no-compile --no-deps --no-index --find-links "$work/wheels" wattline
     [ -d /usr/lib/python3/dist-packages/bcc ] ||
         say "BCC is missing, so the probe will read /proc, which is coarser; the cure: apt-get install python3-bpfcc"
@@ -137,18 +140,32 @@ put() {
     as_root install -D -m 644 "$work/file" "$destdir$2"
 }
 
+# `put_settings FILE`: a file of packaging/, unless there is one. The environment keeps it as it was when it was new, for
+# `remove_settings` to compare.
+put_settings() {
+    cp "packaging/$1" "$built/$1"
+    if [ -e "$destdir$config/$1" ]; then
+        say "leaving $config/$1 as it is"
+        [ ! -e "$destdir$library/$1" ] || cp "$destdir$library/$1" "$built/$1"
+    else
+        as_root install -D -m 644 "packaging/$1" "$destdir$config/$1"
+    fi
+}
+
+# `remove_settings FILE`: only one that is as it was installed.
+remove_settings() {
+    if cmp -s "$destdir$library/$1" "$destdir$config/$1"; then
+        as_root rm "$destdir$config/$1"
+    elif [ -e "$destdir$config/$1" ]; then
+        say "keeping $destdir$config/$1, which was changed"
+    fi
+}
+
 install_all() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     build
-    cp packaging/wattline.env "$built/wattline.env"
-    if [ -e "$destdir$config/wattline.env" ]; then
-        say "leaving $config/wattline.env as it is"
-        # What the one there was when it was new.
-        [ ! -e "$destdir$library/wattline.env" ] || cp "$destdir$library/wattline.env" "$built/wattline.env"
-    else
-        as_root install -D -m 644 packaging/wattline.env "$destdir$config/wattline.env"
-    fi
+    for name in $settings; do put_settings "$name"; done
     say "installing to $destdir$library"
     as_root mkdir -p "$destdir$prefix/lib" "$destdir$prefix/bin"
     as_root rm -rf "$destdir$library.new" "$destdir$library.old"
@@ -185,12 +202,8 @@ uninstall_all() {
     if systemd_runs; then
         stop_units
     fi
-    # Only a settings file that is as it was installed.
-    if cmp -s "$destdir$library/wattline.env" "$destdir$config/wattline.env"; then
-        as_root rm "$destdir$config/wattline.env"
-    elif [ -e "$destdir$config/wattline.env" ]; then
-        say "keeping $destdir$config/wattline.env, which was changed"
-    fi
+    for name in $settings; do remove_settings "$name"; done
+    [ ! -e "$destdir$config/bmc" ] || say "keeping $destdir$config/bmc, which has a BMC's password: remove it yourself"
     for unit in $(unit_files); do as_root rm -f "$destdir$units/$unit"; done
     as_root rm -f "$destdir$sysusers/wattline.conf" "$destdir$tmpfiles/wattline.conf" "$destdir$program"
     as_root rm -rf "$destdir$library" "$destdir$library.new" "$destdir$library.old"

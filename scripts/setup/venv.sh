@@ -114,6 +114,7 @@ install_python_packages() {
     fi
     if [ "$1" = dev ]; then
         pip_install redfish --require-hashes -r requirements/redfish.txt
+        pip_install kubernetes --require-hashes -r requirements/kubernetes.txt
         pip_install "the tests and linters" --require-hashes -r requirements/dev.txt
     fi
     pip_install Wattline --no-deps --no-build-isolation --editable .

@@ -24,15 +24,30 @@ class Booted:
 
     def run(self, *command: str, network: bool = True, check: bool = True, **options):
         """A command's result; without `network` it has that of the machine instead of the system's own."""
-        enter = ["nsenter", f"--target={self._pid}", "--mount", "--pid", "--cgroup", "--uts", "--ipc"]
         result = subprocess.run(
-            [*enter, *(["--net"] if network else []), "--", *command],
-            capture_output=True,
-            text=True,
-            **options,
+            self._inside(command, network=network), capture_output=True, text=True, **options
         )
         assert not check or result.returncode == 0, f"{command}: {result.stdout}{result.stderr}{self.log()}"
         return result
+
+    @contextmanager
+    def started(self, *command: str):
+        """A command that runs until its input ends, which is the end of the block."""
+        process = subprocess.Popen(
+            self._inside(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        with process:
+            yield process
+            process.stdin.close()
+            process.wait(20)
+
+    def _inside(self, command, *, network: bool = True) -> list[str]:
+        enter = ["nsenter", f"--target={self._pid}", "--mount", "--pid", "--cgroup", "--uts", "--ipc"]
+        return [*enter, *(["--net"] if network else []), "--", *command]
+
+    def make(self, target: str) -> str:
+        """What `make` said of a target; pip needs the machine's network."""
+        return self.run("make", "-C", str(ROOT), target, network=False).stdout
 
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
@@ -42,6 +57,10 @@ class Booted:
         """What the kernel says of a unit's main process."""
         text = self.run("cat", f"/proc/{self.show(unit, 'MainPID')}/status").stdout
         return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+    def into(self, unit: str) -> list[str]:
+        """The command before another one that has it see the files that a unit's main process sees."""
+        return ["nsenter", f"--target={self.show(unit, 'MainPID')}", "--mount"]
 
     def log(self) -> str:
         """What all units said."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One installation for all tests here that only look at it or run it."""
+"""One installation for all tests here that only look at it or run it; for others one in a running system."""
 
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .booted import Booted, booted
 from .installed import make
 
 
@@ -20,3 +21,11 @@ def installed() -> Iterator[Path]:
         assert result.returncode == 0, result.stderr
         assert "systemctl enable --now wattline" in result.stdout
         yield first.rename(first.with_name("moved"))
+
+
+@pytest.fixture
+def system(tmp_path: Path, cgroup: Path) -> Iterator[Booted]:
+    """A running systemd of our own after `make install`."""
+    with booted(tmp_path, cgroup) as running:
+        running.make("install")
+        yield running

@@ -3,10 +3,10 @@
 
 import re
 
-from .units import ALL_IN_ONE, ROOT, STAGES
+from .units import ALL_IN_ONE, EACH, ROOT
 
 PAGE = ROOT / "docs/security.md"
-_WHERE = {"all": [*STAGES, ALL_IN_ONE], "stages": list(STAGES)}
+_WHERE = {"all": [*EACH, ALL_IN_ONE], "stages": list(EACH)}
 
 
 def rows(table: str) -> list[list[str]]:

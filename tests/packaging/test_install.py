@@ -18,10 +18,10 @@ pytestmark = pytest.mark.timeout(600)  # the first one waits for pip
 
 _USER = 60_997
 _TREE = "usr/local/lib/wattline"
-_ENV = "etc/wattline/wattline.env"
+_SETTINGS = ["etc/wattline/wattline.env", "etc/wattline/power-bmc.env"]
 _EXPECTED = {
     "usr/local/bin/wattline",
-    _ENV,
+    *_SETTINGS,
     "usr/local/lib/sysusers.d/wattline.conf",
     "usr/local/lib/tmpfiles.d/wattline.conf",
     *(f"usr/local/lib/systemd/system/{path.name}" for path in SYSTEMD.iterdir()),
@@ -57,6 +57,20 @@ def test_anybody_can_read_and_run_it(installed):
     assert (result.stdout, result.stderr) == (f"{__version__}\n", "")
 
 
+def test_it_can_speak_redfish(installed):
+    """Its power service has the package for a BMC, of the version in the lock."""
+    lock = (SYSTEMD.parents[1] / "requirements/redfish.txt").read_text(encoding="utf-8")
+    script = (
+        "from importlib.metadata import version; from pathlib import Path; "
+        "import wattline.services.power.redfish_bmc.session, redfish; "
+        "print(f'redfish=={version(\"redfish\")}', Path(redfish.__file__).parents[4])"
+    )
+    result = as_user(str(installed / _TREE / "bin/python"), "-I", "-c", script)
+    pin, place = result.stdout.split()
+    assert f"\n{pin} " in lock
+    assert place == str(installed / _TREE)
+
+
 def test_it_is_a_copy_without_a_trace_of_where_it_was_made(installed):
     """It imports nothing of the checkout, has no pip, and names neither checkout nor place of build."""
     python = installed / _TREE / "bin/python"
@@ -77,16 +91,18 @@ def test_it_is_a_copy_without_a_trace_of_where_it_was_made(installed):
 @pytest.mark.e2e
 def test_installing_again_changes_nothing_and_keeps_settings(copy):
     """A second time gives the same files; what the administrator wrote into the settings stays."""
-    (copy / _ENV).write_text("WATTLINE_INTERVAL_S=3\n", encoding="ascii")
+    for name in _SETTINGS:
+        (copy / name).write_text("WATTLINE_INTERVAL_S=3\n", encoding="ascii")
     (copy / _TREE / "stale").touch()
     before = files(copy)
     result = make("install", copy)
     assert result.returncode == 0, result.stderr
     assert files(copy) == before
-    assert (copy / _ENV).read_text(encoding="ascii") == "WATTLINE_INTERVAL_S=3\n"
+    for name in _SETTINGS:
+        assert (copy / name).read_text(encoding="ascii") == "WATTLINE_INTERVAL_S=3\n"
     assert not (copy / _TREE / "stale").exists()
     assert make("uninstall", copy).returncode == 0
-    assert files(copy) == {_ENV: 0o644}
+    assert files(copy) == dict.fromkeys(_SETTINGS, 0o644)
 
 
 def test_uninstalling_leaves_nothing(copy):
@@ -95,6 +111,24 @@ def test_uninstalling_leaves_nothing(copy):
         result = make("uninstall", copy)
         assert result.returncode == 0, result.stderr
         assert list(copy.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", _SETTINGS)
+def test_uninstalling_keeps_settings_that_were_edited(copy, name):
+    """An edited file stays, and is named; the other one goes."""
+    (copy / name).write_text("WATTLINE_INTERVAL_S=3\n", encoding="ascii")
+    result = make("uninstall", copy)
+    assert result.returncode == 0, result.stderr
+    assert f"keeping {copy / name}, which was changed" in result.stdout
+    assert files(copy) == {name: 0o644}
+
+
+def test_uninstalling_leaves_a_bmcs_account(copy):
+    """The password is the administrator's: the file stays, and uninstall says so."""
+    account = copy / "etc/wattline/bmc"
+    account.touch(0o600)
+    assert f"keeping {account}, which has a BMC's password" in make("uninstall", copy).stdout
+    assert set(files(copy)) == {"etc/wattline/bmc"}
 
 
 def test_uninstalling_leaves_what_is_others(copy):

@@ -108,6 +108,7 @@ def test_pyproject_and_the_lists_name_the_same():
     """`pip install .` brings what all.txt has; the extras what the locks of their names have."""
     extras = PROJECT["project"]["optional-dependencies"]
     assert asked_by(*PROJECT["project"]["dependencies"]) == names("all")
+    assert asked_by(*extras["kubernetes"]) == names("kubernetes")
     assert asked_by(*extras["redfish"]) == names("redfish")
     assert asked_by(*extras["selftest"]) == names("selftest")
     assert asked_by(*extras["dev"]) - {"wattline"} == names("dev")

@@ -4,9 +4,15 @@
 import pytest
 
 from .page import codes, options, rows
-from .units import ALL_IN_ONE, STAGES, restrictions, words
+from .units import ALL_IN_ONE, EACH, restrictions, words
 
-UNITS = {**STAGES, ALL_IN_ONE: ALL_IN_ONE}
+UNITS = {**EACH, ALL_IN_ONE: ALL_IN_ONE}
+# By PrivateNetwork=, IPAddressDeny= and IPAddressAllow=.
+_NETWORKS = {
+    ("yes", "any", ""): "none",
+    ("", "any", "localhost"): "this machine",
+    ("", "", ""): "every machine",
+}
 
 
 @pytest.mark.parametrize(("unit", "name"), UNITS.items(), ids=UNITS.keys())
@@ -30,6 +36,5 @@ def test_the_first_table_is_what_the_units_grant(row):
     assert set(codes(user)) == words(name, "Service", "User")
     assert set(codes(capabilities)) == words(name, "Service", "CapabilityBoundingSet")
     assert set(codes(writes)) == places
-    private = words(name, "Service", "PrivateNetwork") == {"yes"}
-    assert network == ("none" if private else "this machine")
-    assert words(name, "Service", "IPAddressAllow") == (set() if private else {"localhost"})
+    limits = ("PrivateNetwork", "IPAddressDeny", "IPAddressAllow")
+    assert network == _NETWORKS[tuple(" ".join(words(name, "Service", limit)) for limit in limits)]

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[2]
 SYSTEMD = ROOT / "packaging/systemd"
 ALL_IN_ONE = "wattline.service"
 STAGES = {stage: f"wattline-{stage}.service" for stage in SERVICES}
+BMC = "power-bmc"  # a second power stream, which is not enabled with the target
+EACH = STAGES | {BMC: f"wattline-{BMC}.service"}
 
 # Options of [Service] that say what runs and when; every other one restricts it.
 _WHAT_RUNS = {
@@ -16,6 +18,7 @@ _WHAT_RUNS = {
     "ExecStart",
     "Environment",
     "EnvironmentFile",
+    "LoadCredential",
     "Restart",
     "RestartSec",
     "RestartPreventExitStatus",

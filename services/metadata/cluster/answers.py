@@ -49,7 +49,7 @@ class _Bookmark(msgspec.Struct):
 class Page:
     """Part of a list. `version`: the resourceVersion. `more`: what asks for the next part, if any."""
 
-    items: Sequence[bytes] = ()
+    items: Sequence[msgspec.Raw | bytes] = ()
     version: str = ""
     more: str = ""
 
@@ -81,8 +81,11 @@ class Refused:
         return causes
 
 
-def page(body: bytes) -> Page:
-    """A PodList. Raises ValueError, whose text has nothing of the body in it."""
+def page(body: bytes | bytearray) -> Page:
+    """A PodList, whose items are parts of `body`.
+
+    Raises ValueError, whose text has nothing of the body in it.
+    """
     try:
         read = msgspec.json.decode(body, type=_List)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -92,7 +95,7 @@ def page(body: bytes) -> Page:
     items = read.items or []
     if len(items) > LIST_OBJECTS_MAX:
         raise ValueError(f"expected at most {LIST_OBJECTS_MAX} pods of one node, got more")
-    return Page([bytes(one) for one in items], read.metadata.version, read.metadata.more)
+    return Page(items, read.metadata.version, read.metadata.more)
 
 
 def event(line: bytes) -> Event:

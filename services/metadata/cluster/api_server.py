@@ -89,12 +89,13 @@ class ApiServerRounds:
 
     def _list(self) -> None:
         """All pages, and only then the new list in place of the old one."""
-        items: list[bytes] = []
+        pods, count = [], 0
         query = {"fieldSelector": f"spec.nodeName={self._node}", "limit": str(self._page_pods)}
         for _page in range(_PAGES_MAX):
             page = self._page(query)
-            items += page.items
-            if len(items) > answers.LIST_OBJECTS_MAX:
+            pods += self.known.read(page.items)
+            count += len(page.items)
+            if count > answers.LIST_OBJECTS_MAX:
                 raise Failed(
                     f"expected at most {answers.LIST_OBJECTS_MAX} pods of node {self._node}, got more",
                     event=TOO_LARGE,
@@ -106,8 +107,7 @@ class ApiServerRounds:
             raise Failed("the list of pods has no end", event=TOO_LARGE)
         if not page.version:
             raise Failed("expected a list with a resourceVersion, got one without", event=BAD_ANSWER)
-        self.known.replace(items, page.version)
-        self.known.forget_digests()
+        self.known.replace(pods, page.version)
 
     def _page(self, query: dict[str, str]) -> answers.Page:
         try:

@@ -24,12 +24,12 @@ def check_node(name: str) -> None:
         raise ValueError("a node's name has lower-case letters, digits, '-' and '.'")
 
 
-def is_in_cluster(environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> bool:
+def is_in_cluster(environ: Mapping[str, str], account: Path) -> bool:
     """Whether this process is in a pod with a service account."""
     return bool(environ.get(HOST_VARIABLE)) and (account / "token").exists()
 
 
-def choose(wanted: str, kubeconfig: str, environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> str:
+def choose(wanted: str, kubeconfig: str, environ: Mapping[str, str], account: Path) -> str:
     """The source in use. `auto` is the API server in a cluster or with a kubeconfig, else none."""
     if wanted != AUTO:
         return wanted

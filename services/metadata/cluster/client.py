@@ -60,19 +60,18 @@ class Client:
         """What is to be said of a certificate that isn't verified; empty if it is."""
         return self._server.unverified if self._server is not None else ""
 
-    def get(self, path: str, query: Mapping[str, str], right: str) -> bytes:
+    def get(self, path: str, query: Mapping[str, str], right: str) -> bytearray:
         """A whole answer. `right`: what a refusal lacks. Raises Expired and Failed."""
         with self._asked(path, query, right, self._limits.answer_s) as answer:
-            parts, size = [], 0
+            body = bytearray()
             while part := answer.read1(_CHUNK_BYTES, decode_content=False):
-                size += len(part)
-                if size > BODY_BYTES_MAX:
+                body += part
+                if len(body) > BODY_BYTES_MAX:
                     raise Failed(
                         f"expected an answer of at most {BODY_BYTES_MAX} bytes, got more: {path}",
                         event=TOO_LARGE,
                     )
-                parts.append(part)
-            return b"".join(parts)
+            return body
 
     def watch(self, path: str, query: Mapping[str, str], right: str) -> Generator[bytes | None, None, None]:
         """Lines as they come, None for one that is too long, until the server ends them; first an empty one.

@@ -2,13 +2,15 @@
 """The pods of this node, as lists and events tell of them. Pure."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from . import answers
+from .callbacks import ReadPod
 from .pod import Pod
 
-ReadPod = Callable[[Mapping[str, Any]], Pod]
 _DIGEST_BYTES = 16
 TOO_LONG = f"expected an object of at most {answers.OBJECT_BYTES_MAX} bytes, got a larger one"
 
@@ -27,18 +29,15 @@ class KnownPods:
         self._read_pod = read_pod
         self._node = node
         self._pods: dict[str, Pod] = {}  # by the API's uid, which is what a deletion names
-        self._digests: dict[bytes, Pod] = {}  # of what was decoded: most of a polled list is as before
 
-    def replace(self, items: Sequence[bytes], version: str = "") -> None:
+    def read(self, items: Sequence[msgspec.Raw | bytes]) -> list[Pod]:
+        """The pods in part of a list; what is refused is left out."""
+        found = (self._read(bytes(one)) for one in items)
+        return [one for one in found if one is not None]
+
+    def replace(self, pods: Sequence[Pod], version: str = "") -> None:
         """Take a whole list: pods that are not in it are forgotten."""
-        before, self._digests = self._digests, {}
-        found: dict[str, Pod] = {}
-        for data in items:
-            digest = hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
-            pod = before.get(digest) or self._read(data)
-            if pod is not None:
-                found[pod.api_uid] = self._digests[digest] = pod
-        self._pods = found
+        self._pods = {pod.api_uid: pod for pod in pods}
         self.version = version
         self._publish()
 
@@ -65,10 +64,6 @@ class KnownPods:
             self._pods[pod.api_uid] = pod
         self._publish()
 
-    def forget_digests(self) -> None:
-        """Keep no list's digests: a watch follows, and the next list may be far away."""
-        self._digests = {}
-
     def _publish(self) -> None:
         by_uid = {pod.uid: pod for pod in self._pods.values()}
         if by_uid != self.by_uid:
@@ -94,3 +89,21 @@ class KnownPods:
 
     def _is_ours(self, found: Mapping[str, Any]) -> bool:
         return not self._node or answers.text_at(found, "spec", "nodeName") == self._node
+
+
+class PolledPods(KnownPods):
+    """The pods of a list that is read again and again: an object that is as before is not decoded anew."""
+
+    def __init__(self, read_pod: ReadPod) -> None:
+        super().__init__(read_pod)
+        self._before: dict[bytes, Pod] = {}
+
+    def read(self, items: Sequence[msgspec.Raw | bytes]) -> list[Pod]:
+        """The pods in a whole list."""
+        before, self._before = self._before, {}
+        for data in items:
+            digest = hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+            pod = before.get(digest) or self._read(bytes(data))
+            if pod is not None:
+                self._before[digest] = pod
+        return list(self._before.values())

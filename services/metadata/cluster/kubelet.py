@@ -54,7 +54,7 @@ class KubeletRounds:
             page = answers.page(self._client.get(_PODS, {}, self._right))
         except ValueError as error:
             raise Failed(f"{error}: the kubelet's {_PODS}", event=BAD_ANSWER) from None
-        self.known.replace(page.items)
+        self.known.replace(self.known.read(page.items))
         for cause in self.known.refused.take():
             self._report.warn(OBJECT_REFUSED, cause)
         self.has_told = True

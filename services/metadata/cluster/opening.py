@@ -11,11 +11,12 @@ from . import choice
 from .access import ApiServer, Kubelet, identity_of
 from .api_server import ApiServerRounds
 from .backoff import Backoff
+from .callbacks import Count, ReadPod
 from .client import Client, Limits
-from .known_pods import KnownPods, ReadPod
+from .known_pods import KnownPods, PolledPods
 from .kubelet import LEGACY_WARNING, KubeletRounds
 from .pod import PodSource
-from .report import Count, Report
+from .report import Report
 from .worker import Worker
 
 
@@ -56,7 +57,7 @@ def opened(
         report.warn("kubernetes_unverified", UNVERIFIED)
     client = Client(kubelet.server, limits)
     rounds = KubeletRounds(
-        client, KnownPods(read_pod), report, settings.kubernetes_period_s, is_legacy=is_legacy
+        client, PolledPods(read_pod), report, settings.kubernetes_period_s, is_legacy=is_legacy
     )
     return Worker(rounds, report, backoff)
 

@@ -114,7 +114,7 @@ def _load() -> None:
     """Make the packages known without running them; once."""
     if "kubernetes" in sys.modules:
         return
-    if importlib.util.find_spec("kubernetes") is None:
+    if not _is_installed():
         raise Failed(NO_PACKAGE)
     try:
         for name in _PACKAGES:
@@ -128,6 +128,13 @@ def _load() -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]:
             del sys.modules[name]
         importlib.import_module("kubernetes")
+
+
+def _is_installed() -> bool:
+    try:
+        return importlib.util.find_spec("kubernetes") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _make_bare(name: str) -> ModuleType:

@@ -2,16 +2,15 @@
 """What a source's thread has to say to metadata's loop: whether it works, and events for the log."""
 
 from collections import deque
-from collections.abc import Callable
 
 from wattline.log import Log
 from wattline.wire.frames import SourceState
 
+from .callbacks import Count
+
 SOURCE = "kubernetes"
 NO_ANSWER_YET = "no answer yet"
 _NOTES_MAX = 64
-
-Count = Callable[[str, object], None]
 
 
 class Report:

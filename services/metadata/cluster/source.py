@@ -4,7 +4,6 @@
 import importlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from socket import AF_INET, AF_INET6, AF_NETLINK
 from typing import Any
 
@@ -12,9 +11,8 @@ from wattline.log import Log
 
 from ..settings import MetadataSettings
 from . import choice
-from .known_pods import ReadPod
+from .callbacks import Count, ReadPod
 from .pod import Pod, PodSource
-from .report import Count
 
 # The last one: getaddrinfo sees by it which kinds of address there are.
 FAMILIES = (AF_INET, AF_INET6, AF_NETLINK)
@@ -22,7 +20,9 @@ FAMILIES = (AF_INET, AF_INET6, AF_NETLINK)
 
 def in_use(settings: MetadataSettings) -> str:
     """`off`, `api`, `kubelet` or `kubelet-legacy`."""
-    return choice.choose(settings.kubernetes, settings.kubernetes_kubeconfig, os.environ)
+    return choice.choose(
+        settings.kubernetes, settings.kubernetes_kubeconfig, os.environ, choice.SERVICE_ACCOUNT
+    )
 
 
 def families(settings: MetadataSettings) -> tuple[int, ...]:
@@ -36,15 +36,12 @@ def open_source(
     count: Count,
     *,
     read_pod: ReadPod | None = None,
-    account: Path = choice.SERVICE_ACCOUNT,
-    environ: Mapping[str, str] = os.environ,
 ) -> PodSource | None:
     """The source in use, whose thread has begun; None if there is none. Waits for nothing.
 
     `log` and `count` (Runtime.count) are called in `state()` only. `read_pod`: makes a pod of its object.
-    `account`: directory of the pod's service account.
     """
-    way = choice.choose(settings.kubernetes, settings.kubernetes_kubeconfig, environ, account)
+    way = in_use(settings)
     if way == choice.OFF:
         return None
     from .opening import opened  # noqa: PLC0415 TLS and HTTP would add 6 MB to every metadata
@@ -56,8 +53,8 @@ def open_source(
         log,
         count,
         read_pod=read,
-        account=account,
-        environ=environ,
+        account=choice.SERVICE_ACCOUNT,
+        environ=os.environ,
         directory=settings.run / "metadata",
     )
 

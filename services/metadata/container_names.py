@@ -4,11 +4,19 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from wattline.wire.frames import MetadataContainers
 from wattline.wire.names import safe_name
 
+from .cgroup_path import CgroupIdentity
+
+# Runtimes in a path that may be Docker's: of the last three the path doesn't show which one it is.
+_NAMED_RUNTIMES = ("docker", "kubernetes", "ecs", "oci")
 _PAUSE_MIN_NS, PAUSE_MAX_NS = 10**9, 10 * 10**9  # after a failure, doubled with each
 _ASKED_MAX = 100  # containers per question
+
+
+def may_name(identity: CgroupIdentity) -> bool:
+    """Whether the container may be the engine's, which knows ids without an owner only: it is root's."""
+    return identity.runtime in _NAMED_RUNTIMES and "@" not in identity.container_id
 
 
 @dataclass
@@ -67,10 +75,6 @@ class ContainerNames:
         if asked:
             self._asked_max = max(1, len(asked) // 2)
 
-    def table(self, by_path: Mapping[str, str]) -> MetadataContainers:
-        """As the metadata frame has it, by id. `by_path`: names that paths tell; the engine's come first."""
-        of_engine = {key: name for key, name in self._names.items() if name}
-        told = sorted(({key: safe_name(name) for key, name in by_path.items()} | of_engine).items())
-        return MetadataContainers(
-            container_id=[key for key, _name in told], container_name=[name for _key, name in told]
-        )
+    def name(self, container_id: str) -> str | None:
+        """Its name; empty if the engine has none for it; None while it hasn't said."""
+        return self._names.get(container_id)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known about cgroups and processes, and for how long it is remembered. Pure: no I/O, no clock."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
@@ -73,7 +73,7 @@ class Directory:
     _processes: dict[ProcessKey, _Process] = field(default_factory=dict)
     _unmatched: set[str] = field(default_factory=set)
     _unit_names: UnitNames = field(default_factory=UnitNames)
-    _process_told_name: bool = False
+    _process_has_container: bool = False
 
     def see(self, activity: Activity) -> None:
         """Take the processes of a frame and the cgroups whose paths it has; and keep all that it names."""
@@ -149,23 +149,34 @@ class Directory:
                     cgroup = self._cgroups[cgroup_id]
                     cgroup.identity = apart(cgroup.identity)
 
-    def container_ids(self, runtimes: Collection[str]) -> set[str]:
-        """Every container of these runtimes that a cgroup or a process is in."""
-        identities = [cgroup.identity for cgroup in self._cgroups.values()]
-        identities += [process.identity for process in self._processes.values() if process.identity]
-        # An engine knows ids without an owner: it is root's.
-        return {
-            identity.container_id
-            for identity in identities
-            if identity.runtime in runtimes and "@" not in identity.container_id
-        }
+    def containers(self) -> dict[str, CgroupIdentity]:
+        """Every container that a cgroup or a process is in, by id."""
+        return {one.container_id: one for one in self._identities() if one.container_id}
 
-    def container_names(self) -> dict[str, str]:
-        """Names that paths tell, by container id."""
-        identities = [cgroup.identity for cgroup in self._cgroups.values()]
-        if self._process_told_name:  # only with cgroup v1; there may be ten thousand processes
-            identities += [process.identity for process in self._processes.values() if process.identity]
-        return {one.container_id: one.container_name for one in identities if one.container_name}
+    def pod_uids(self) -> set[str]:
+        """Every pod that a cgroup or a process is in."""
+        return {one.pod_uid for one in self._identities() if one.pod_uid}
+
+    def _identities(self) -> Iterator[CgroupIdentity]:
+        """Those of cgroups last: where both name a container, the cgroup counts."""
+        if self._process_has_container:  # only with cgroup v1; there may be ten thousand processes
+            yield from (one.identity for one in self._processes.values() if one.identity is not None)
+        yield from (cgroup.identity for cgroup in self._cgroups.values())
+
+    def containers_running(self, comm: str, activity: Activity) -> set[str]:
+        """Containers of a frame in which a process of that name is."""
+        rows = activity.processes
+        if comm not in rows.comm:
+            return set()
+        found = set()
+        keys = zip(rows.cgroup_id, rows.pid, rows.start_ticks, rows.comm, strict=True)
+        for cgroup_id, pid, start_ticks, its_comm in keys:
+            if its_comm == comm:
+                cgroup, process = self._cgroups.get(cgroup_id), self._processes.get((pid, start_ticks))
+                own = process.identity if process is not None else None
+                found.add(cgroup.identity.container_id if cgroup is not None else "")
+                found.add(own.container_id if own is not None else "")
+        return found - {""}
 
     def newly_unmatched(self, activity: Activity) -> list[str]:
         """Paths that tell nothing, of cgroups with CPU time of their own: each once, UNMATCHED_MAX in all."""
@@ -214,7 +225,7 @@ class Directory:
         process = self._processes[key]
         process.asked, process.hidden = True, False
         process.identity = self._bounded(identity) if identity else process.identity or _NOTHING
-        self._process_told_name |= bool(process.identity.container_name)
+        self._process_has_container |= bool(process.identity.container_id or process.identity.pod_uid)
 
     def _bounded(self, identity: CgroupIdentity) -> CgroupIdentity:
         unit = self._unit_names.bounded(identity.unit)
@@ -236,8 +247,8 @@ class Directory:
         for process in self._processes.values():
             process.hidden = False
 
-    def cgroups(self) -> MetadataCgroups:
-        """As the metadata frame has them, by id."""
+    def cgroups(self, cpu_request_m: Callable[[CgroupIdentity], int] | None = None) -> MetadataCgroups:
+        """As the metadata frame has them, by id. `cpu_request_m`: that of a cgroup; None: none is known."""
         rows = sorted(self._cgroups.items())
         return MetadataCgroups(
             cgroup_id=U64(cgroup_id for cgroup_id, _cgroup in rows),
@@ -247,6 +258,9 @@ class Directory:
             pod_uid=[cgroup.identity.pod_uid for _id, cgroup in rows],
             vm_id=_if_any([cgroup.identity.vm_id for _id, cgroup in rows]),
             unit=_if_any([_unit(cgroup) for _id, cgroup in rows]),
+            cpu_request_m=U32(cpu_request_m(cgroup.identity) for _id, cgroup in rows)
+            if cpu_request_m is not None
+            else U32(),
         )
 
     def processes(self) -> MetadataProcesses:

@@ -5,25 +5,19 @@ import time
 from pathlib import Path
 
 from wattline.cgroup2 import WatchedMount, walk
-from wattline.errors import Retry
 from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, AnyFrame, Metadata, SourceState
 
 from . import cgroup_owner, procfs
 from .cgroup_path import Delegation, user_delegation
-from .container_names import ContainerNames
 from .directory import UNMATCHED_MAX, Directory
-from .docker import BadAnswerError, DockerSocket
+from .naming import Naming
 from .places import compiled
 from .process_cgroup import uses_cgroup1
 from .processes import BY_PROCESS, Processes
 from .settings import MetadataSettings
 
 _SOURCE = "cgroup2"
-_NAMES_SOURCE = "docker"
-# Of the last three the path doesn't show which runtime it is: it may be Docker.
-_NAMED_RUNTIMES = ("docker", "kubernetes", "ecs", "oci")
-_NAMING_S = 0.5  # how long an answer may be held up by them; energy waits for it (--metadata-grace-s)
 _PATH_SHOWN_MAX = 300
 _UNMATCHED = (
     "this cgroup is no known container, machine or unit; it counts as system_processes. If it is a "
@@ -44,9 +38,7 @@ class MetadataStage:
         self._mount = WatchedMount(settings.path_procfs, given)
         self._uses_cgroup1 = False
         self._is_cgroup1_due = True  # until a look succeeds
-        self._names = ContainerNames()
-        self._docker = DockerSocket(settings.docker_socket) if settings.docker_socket else None
-        self._name_containers(time.monotonic_ns(), say_hello=True)
+        self._naming = Naming(settings, runtime, self._directory)
         self._covers = (0, 0)
         self._published_ns = 0
 
@@ -60,20 +52,24 @@ class MetadataStage:
         source = self._source()
         self._processes.ask(frame, uses_cgroup1=self._uses_cgroup1)
         self._say_unmatched(frame)
-        self._name_containers(frame.mono_ns)
+        self._naming.answer(frame)
         self._covers = (frame.epoch, frame.mono_ns)
         self._publish(source)
         self._runtime.mark_useful()
 
     def on_tick(self, now_ns: int) -> None:
         """A sign of life when there is no activity."""
+        self._naming.look(now_ns)
         if now_ns - self._published_ns >= self._runtime.interval_ns:
             self._look_at_mounts(now_ns)
             self._publish(self._source())
 
     def close(self) -> None:
-        """Stop watching the mounts."""
-        self._mount.close()
+        """Stop watching the mounts and asking for names."""
+        try:
+            self._naming.close()
+        finally:
+            self._mount.close()
 
     def _look_at_mounts(self, now_mono_ns: int) -> None:
         """Look again for what changes with mounts: when they change here, and once a minute.
@@ -97,33 +93,6 @@ class MetadataStage:
         for path in self._directory.newly_unmatched(activity):
             self._runtime.log.warning("cgroup_unmatched", cause=f"{path!r:.{_PATH_SHOWN_MAX}}: {_UNMATCHED}")
 
-    def _name_containers(self, now_mono_ns: int, *, say_hello: bool = False) -> None:
-        """Ask the engine for containers that are new; after a failure, whether it is back."""
-        if self._docker is None or not self._names.may_ask(now_mono_ns):
-            return
-        container_ids = self._directory.container_ids(_NAMED_RUNTIMES)
-        deadline_s = time.monotonic() + _NAMING_S
-        wanted = self._names.unasked(container_ids)
-        while wanted or self._names.trouble or say_hello:
-            self._ask_docker(self._docker, wanted, deadline_s, now_mono_ns)
-            wanted = self._names.unasked(container_ids)
-            # A question that had hardly any time left would say nothing about the engine.
-            is_late = time.monotonic() >= deadline_s - _NAMING_S / 2
-            if not wanted or is_late or not self._names.may_ask(now_mono_ns):
-                return
-
-    def _ask_docker(
-        self, docker: DockerSocket, wanted: list[str], deadline_s: float, now_mono_ns: int
-    ) -> None:
-        try:
-            self._names.answer(wanted, docker.names(wanted, deadline_s))
-        except BadAnswerError as error:
-            self._names.give_up(wanted, str(error), now_mono_ns)
-            self._runtime.count("docker_answer_refused", error)
-        except Retry as error:
-            self._names.fail(wanted, str(error), now_mono_ns)
-            self._runtime.count("docker_unreachable", error)
-
     def _delegation(self, path: str) -> Delegation | None:
         mount = self._mount.whole
         found = cgroup_owner.delegation(mount, path) if mount is not None else None
@@ -138,21 +107,19 @@ class MetadataStage:
         self._processes.say_once("no_cgroup2", reason)
         return SourceState(name=_SOURCE, up=False, reason=reason)
 
-    def _names_source(self) -> list[SourceState]:
-        trouble = self._names.trouble
-        state = SourceState(name=_NAMES_SOURCE, up=not trouble, reason=trouble)
-        return [state] if self._docker is not None else []
-
     def _publish(self, source: SourceState) -> None:
         self._published_ns = time.monotonic_ns()
+        cgroups, containers, pods, pod_labels = self._naming.tables()
         self._runtime.publish(
             Metadata,
             epoch=0,  # nothing in it is a counter
             mono_ns=self._published_ns,
             covers_epoch=self._covers[0],
             covers_mono_ns=self._covers[1],
-            cgroups=self._directory.cgroups(),
+            cgroups=cgroups,
             processes=self._directory.processes(),
-            containers=self._names.table(self._directory.container_names()),
-            sources=[source, *self._processes.source(), *self._names_source()],
+            containers=containers,
+            pods=pods,
+            pod_labels=pod_labels,
+            sources=[source, *self._processes.source(), *self._naming.sources()],
         )

@@ -73,14 +73,25 @@ class FakeProc:
 class Stage:
     """The real stage, and what it has published and said."""
 
-    def __init__(self, procfs: Path, cgroup: str = "", docker: str = "", patterns: str = "") -> None:
+    def __init__(
+        self,
+        procfs: Path,
+        cgroup: str = "",
+        docker: str = "",
+        patterns: str = "",
+        name_grace_s: float = 10.0,
+    ) -> None:
         self.frames: list[Metadata] = []
         # Time enough passes between any two lines that none is held back as a repetition.
         self.log = Log("metadata", stream=io.StringIO(), now=map(float, itertools.count(0, 100)).__next__)
         self.interval_ns = S
         self.errors: Counter[str] = Counter()
         settings = MetadataSettings(
-            path_procfs=procfs, path_cgroup=cgroup, docker_socket=docker, container_patterns=patterns
+            path_procfs=procfs,
+            path_cgroup=cgroup,
+            docker_socket=docker,
+            container_patterns=patterns,
+            kubernetes_name_grace_s=name_grace_s,
         )
         self._stage = MetadataStage(settings, self)
 
@@ -100,6 +111,14 @@ class Stage:
         """The answer to a frame."""
         self._stage.on_frame(frame)
         return self.frames[-1]
+
+    def tick(self, now_ns: int) -> None:
+        """A moment without a frame."""
+        self._stage.on_tick(now_ns)
+
+    def close(self) -> None:
+        """The end."""
+        self._stage.close()
 
     def said(self, event: str) -> list[str]:
         """Log lines of an event."""

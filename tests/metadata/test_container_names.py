@@ -2,12 +2,12 @@
 from services.metadata.container_names import PAUSE_MAX_NS, ContainerNames
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
+MANY = [f"{number:064x}" for number in range(150)]
 S = 10**9
 
 
 def told(names):
-    table = names.table({})
-    return dict(zip(table.container_id, table.container_name, strict=True))
+    return {one: name for one in (A, B, C, *MANY) if (name := names.name(one))}
 
 
 def test_each_is_asked_for_once():
@@ -68,7 +68,7 @@ def test_after_failures_it_waits_longer_and_longer():
 
 def test_one_bad_description_costs_nobody_else_a_name():
     """Whoever it is: the questions become smaller until it is alone, and larger again."""
-    many = [f"{number:064x}" for number in range(150)]
+    many = MANY
     names, bad, questions = ContainerNames(), many[77], 0
     while asked := names.unasked(many):
         questions += 1

@@ -40,7 +40,13 @@ def ask(path, *container_ids, seconds=0.5):
 
 
 def told(frame):
-    return dict(zip(frame.containers.container_id, frame.containers.container_name, strict=True))
+    table = frame.containers
+    return {one: name for one, name in zip(table.container_id, table.container_name, strict=True) if name}
+
+
+def awaited(frame):
+    table = frame.containers
+    return {one for one, is_awaited in zip(table.container_id, table.is_awaited, strict=False) if is_awaited}
 
 
 def names_source(frame):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from wattline.wire.frames import Energy, EnergyContainers, EnergyProcesses, EnergyZones
 
 from .exposition import Block, Family, Rows, escape, label_text
-from .workloads import TERMINATED, container_names, rows_by_vm, vm_ids
+from .workloads import TERMINATED, container_names, pod_names, rows_by_vm, shown_containers, vm_ids
 from .zones import COMPONENT_ZONES, KEPLER_ZONES, SUMMED_ZONES, rows_by_zone, workload_modes
 
 _JOULE_DECIMALS = 6  # from µJ
@@ -46,7 +46,7 @@ def families(energy: Energy, architecture: str) -> Iterator[Family]:
     modes = workload_modes(energy)
     containers, processes = energy.containers, energy.processes
     levels = (
-        _Level("container", Rows(container_labels(containers)), containers, modes),
+        _Level("container", Rows(container_labels(energy), shown_containers(energy)), containers, modes),
         _Level("process", Rows(process_labels(energy)), processes, modes),
         _Level("vm", rows_by_vm(containers), containers, modes),
     )
@@ -68,21 +68,24 @@ def build_info(version: str, architecture: str) -> Family:
     )
 
 
-def container_labels(containers: EnergyContainers) -> list[str]:
-    """Kepler's labels of each container. Names are empty where nobody tells them."""
+def container_labels(energy: Energy) -> list[str]:
+    """Kepler's labels of each container's row. Names are empty where nothing tells them."""
+    containers, pods = energy.containers, pod_names(energy)
     return [
-        label_text(_container(container_id, name))
-        for container_id, name in zip(containers.container_id, container_names(containers), strict=True)
+        label_text(_container(container_id, name, *pods.get(pod_uid, ("", ""))))
+        for container_id, name, pod_uid in zip(
+            containers.container_id, container_names(containers), containers.pod_uid, strict=True
+        )
     ]
 
 
-def _container(container_id: str, container_name: str) -> Mapping[str, str]:
-    namespace = _SPECIAL_NAMESPACES.get(container_id, "")
-    name = container_id if namespace else ""
+def _container(container_id: str, name: str, pod_name: str, namespace: str) -> Mapping[str, str]:
+    if special := _SPECIAL_NAMESPACES.get(container_id):
+        pod_name, name, namespace = container_id, container_id, special
     return {
         "container_id": container_id,
-        "pod_name": name,
-        "container_name": name or container_name,
+        "pod_name": pod_name,
+        "container_name": name,
         "container_namespace": namespace,
     }
 

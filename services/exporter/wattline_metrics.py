@@ -5,17 +5,16 @@ from collections.abc import Iterator, Sequence
 
 from wattline.wire.frames import Energy
 
-from . import doubt, slots
+from . import awaiting, doubt, identities, slots
 from .exposition import Block, Family, Rows, label_text
 from .gauges import gauge, info, known
-from .workloads import SYSTEM, TERMINATED, container_names, rows_by_pod, rows_by_unit, rows_unmatched
+from .workloads import rows_by_pod, rows_by_unit, rows_unmatched
 from .zones import KEPLER_ZONES, rows_by_zone, workload_modes, zone_labels
 
 _JOULE_DECIMALS = 6  # from µJ
 _WATT_DECIMALS = 6  # from µW
 _RATIO_DECIMALS = 6  # from parts per million
 _SECOND_DECIMALS = 9  # from ns
-_NO_CONTAINERS = (SYSTEM, "unknown_processes", TERMINATED)
 
 
 def families(energy: Energy) -> Iterator[Family]:
@@ -26,6 +25,8 @@ def families(energy: Energy) -> Iterator[Family]:
     yield from doubt.families(energy)
     yield from slots.families(energy)
     modes = workload_modes(energy)
+    yield from identities.families(energy)
+    yield from awaiting.families(energy, modes)
     yield from _container_families(energy, modes)
     yield _pod_family(energy, modes)
     if energy.containers.unit:
@@ -117,24 +118,6 @@ def _absent_zones(energy: Energy) -> Family:
 
 def _container_families(energy: Energy, modes: Sequence[str]) -> Iterator[Family]:
     containers = energy.containers
-    yield info(
-        "wattline_container_info",
-        "its labels say what runs the container, what it is called and which pod it belongs to.",
-        [
-            label_text(
-                {"container_id": container_id, "container_name": name, "runtime": runtime, "pod_uid": pod_uid}
-            )
-            for container_id, name, runtime, pod_uid in zip(
-                containers.container_id,
-                container_names(containers),
-                containers.runtime,
-                containers.pod_uid,
-                strict=True,
-            )
-            # Rows of many pods have one of these ids: several series of it would spoil every join.
-            if (runtime or pod_uid) and container_id not in _NO_CONTAINERS
-        ],
-    )
     rows = Rows([label_text({"container_id": container_id}) for container_id in containers.container_id])
     columns_of = {"dynamic": containers.departed_dynamic_uj, "idle": containers.departed_idle_uj}
     zones = {zone: rows_by_zone(energy.zones, zone) for zone in KEPLER_ZONES}
@@ -168,7 +151,7 @@ def _pod_family(energy: Energy, modes: Sequence[str]) -> Family:
         "wattline_pod_joules_total",
         "counter",
         "Energy in joules attributed to the pod, with that of its containers that have ended.",
-        _zone_blocks(energy, modes, rows_by_pod(energy.containers)),
+        _zone_blocks(energy, modes, rows_by_pod(energy)),
         _JOULE_DECIMALS,
     )
 

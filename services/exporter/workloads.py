@@ -6,14 +6,16 @@ unit; what has ended is in rows of its own. So a level's series are sums over ro
 are one series.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress, repeat
 
-from wattline.wire.frames import UNMATCHED_UNIT, EnergyContainers
+from wattline.wire.frames import UNMATCHED_UNIT, Energy, EnergyContainers
 
 from .exposition import Rows, label_text
 
 TERMINATED = "terminated"  # container id of the rows that have what ended containers used
 SYSTEM = "system_processes"  # of those of host processes
+NOT_CONTAINERS = (SYSTEM, "kernel_processes", "unknown_processes", TERMINATED)
 NO_UNIT = "other"  # label of host processes in no unit, and of units that have ended; units' names have a dot
 
 
@@ -23,8 +25,37 @@ def vm_ids(containers: EnergyContainers) -> Sequence[str]:
 
 
 def container_names(containers: EnergyContainers) -> Sequence[str]:
-    """What each row's container is called; empty where its engine was not asked."""
+    """What each row's container is called; empty where nothing tells."""
     return containers.container_name or [""] * len(containers)
+
+
+def pod_names(energy: Energy) -> dict[str, tuple[str, str]]:
+    """(name, namespace) by pod uid, of pods that have one."""
+    pods = energy.pods
+    return dict(zip(pods.pod_uid, zip(pods.pod_name, pods.namespace, strict=True), strict=True))
+
+
+def awaited_pods(energy: Energy) -> set[str]:
+    """The pods whose name may come in a moment."""
+    return set(compress(energy.pods.pod_uid, energy.pods.is_awaited))
+
+
+def shown_containers(energy: Energy) -> list[bool]:
+    """True for rows whose container's names are final: its own and its pod's. Others have no series yet."""
+    containers, pods = energy.containers, awaited_pods(energy)
+    awaited = containers.is_awaited or repeat(0)
+    return [
+        container_id in NOT_CONTAINERS or not (is_awaited or pod_uid in pods)
+        for container_id, pod_uid, is_awaited in zip(
+            containers.container_id, containers.pod_uid, awaited, strict=False
+        )
+    ]
+
+
+def shown_pods(energy: Energy) -> list[bool]:
+    """True for rows in a pod whose name is final."""
+    hidden = awaited_pods(energy) | {""}
+    return [pod_uid not in hidden for pod_uid in energy.containers.pod_uid]
 
 
 def rows_by_vm(containers: EnergyContainers) -> Rows:
@@ -32,9 +63,16 @@ def rows_by_vm(containers: EnergyContainers) -> Rows:
     return _labelled("vm_id", vm_ids(containers))
 
 
-def rows_by_pod(containers: EnergyContainers) -> Rows:
+def rows_by_pod(energy: Energy) -> Rows:
     """A series per pod, with what its ended containers used: so it does not fall when one of them ends."""
-    return _labelled("pod_uid", containers.pod_uid)
+    labels = {uid: label_text(pod_labels(uid, pod_names(energy))) for uid in set(energy.containers.pod_uid)}
+    return Rows([labels[pod_uid] for pod_uid in energy.containers.pod_uid], shown_pods(energy))
+
+
+def pod_labels(pod_uid: str, names: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """What all of Wattline's series of a pod are labelled with. `names`: as `pod_names` has them."""
+    pod_name, namespace = names.get(pod_uid, ("", ""))
+    return {"pod_uid": pod_uid, "pod_name": pod_name, "namespace": namespace}
 
 
 def rows_by_unit(containers: EnergyContainers) -> Rows:

@@ -17,6 +17,7 @@ from wattline.wire.frames import (
     SourceState,
     Status,
 )
+from wattline.wire.identities import Machines, PodLabels, Pods, no_machines, no_pods
 
 BOOT_ID = "5d0ed51e-3e3c-4c4a-8f3b-0a4b5a3f0c11"
 NOW_NS = 5_000_000_000_000  # CLOCK_MONOTONIC of the frames
@@ -85,6 +86,11 @@ def books(
     doubt=None,
     activity_skew_ns=0,
     absent=(),
+    kinds=(),
+    awaited=(),
+    pods=None,
+    pod_labels=(),
+    machines=None,
 ):
     """An energy frame whose books close, from its finest rows; containers and zones are summed here.
 
@@ -92,7 +98,8 @@ def books(
     departed_dynamic_uj per zone, departed_idle_uj per zone) each. processes: (container row, pid, start,
     comm, cpu_ns, dynamic_uj per zone, idle_uj per zone) each. unattributed: (zone row, mode, reason, µJ)
     each. vm_ids, container_names, units: of each container row, if any has one. doubt: optional columns of
-    zones, by name. absent: (source, zone, index, why, reason) each.
+    zones, by name. absent: (source, zone, index, why, reason) each. kinds, awaited: of each container row.
+    pods, machines: columns by name. pod_labels: (pod uid, label, value) each.
     """
 
     def of_container(row, own, process_value):
@@ -164,6 +171,8 @@ def books(
             vm_id=list(vm_ids),
             container_name=list(container_names),
             unit=list(units),
+            kind=list(kinds),
+            is_awaited=U8(awaited),
         ),
         processes=EnergyProcesses(
             container_row=U32([process[0] for process in processes]),
@@ -183,6 +192,13 @@ def books(
             why=[one[3] for one in absent],
             reason=[one[4] for one in absent],
         ),
+        pods=no_pods() if pods is None else Pods(**pods),
+        pod_labels=PodLabels(
+            pod_uid=[one[0] for one in pod_labels],
+            label=[one[1] for one in pod_labels],
+            value=[one[2] for one in pod_labels],
+        ),
+        machines=no_machines() if machines is None else Machines(**machines),
     )
 
 
@@ -191,7 +207,7 @@ def small():
 
     A container with a virtual machine in it and one without, another machine of the system's, the kernel,
     what ended containers of two pods and of nobody used, and units: a service, an unmatched cgroup and a
-    pod's rest.
+    pod's rest. A container and a pod whose names are awaited.
     """
     zones = [
         ("package", "0", "rapl-sysfs"),
@@ -217,10 +233,12 @@ def small():
         ("system_processes", "", "", 11, [3, 3, 3, 3, 3, 3, 3], none),
         ("system_processes", "", "", 22, [4, 4, 4, 4, 4, 4, 4], none),
         ("system_processes", "b1946ac9-2c1f", "", 44, [8, 8, 8, 8, 8, 8, 8], none),
+        ("90d1", "", "containerd", 88, [16, 16, 16, 16, 16, 16, 16], none),
+        ("e4b7", "d41d", "containerd", 176, [32, 32, 32, 32, 32, 32, 32], none),
     ]
-    vm_ids = ["", "", "", "", "machine-qemu-1-web", 'machine-qemu-2-d"b', "", "", "", "", "", "", ""]
-    container_names = ["", "", "", "", "", "", "", "", "", 'ca"che_1', "", "", ""]
-    units = ["", "", "", "", "", "", "", "", "", "", "cron.service", "unmatched", ""]
+    vm_ids = ["", "", "", "", "machine-qemu-1-web", 'machine-qemu-2-d"b', *[""] * 9]
+    container_names = ["api", "", "", "", "api", "", "", "", "", 'ca"che_1', *[""] * 5]
+    units = [*[""] * 10, "cron.service", "unmatched", *[""] * 3]
     processes = [
         (0, 101, 5000, 'we"b', 1_500_000_000,
          [3_000_000, 1_000_001, 250_000, 9_000_000, 4_000_000, 9, 5_000_000], none),
@@ -268,6 +286,27 @@ def small():
         watermark_ns=NOW_NS - 500_000_000,
         vm_ids=vm_ids,
         container_names=container_names,
+        kinds=["container", *[""] * 3, "container", *[""] * 10],
+        awaited=[0] * 13 + [1, 0],
+        pods={
+            "pod_uid": ["b1946ac9-2c1f", "d41d"],
+            "pod_name": ["web-6d4b-x2v9q", ""],
+            "namespace": ["shop", ""],
+            "owner_kind": ["Deployment", ""],
+            "owner_name": ["web", ""],
+            "qos_class": ["Burstable", ""],
+            "is_awaited": U8([0, 1]),
+        },
+        pod_labels=[
+            ("b1946ac9-2c1f", "app.kubernetes.io/name", 'w"eb'),
+            ("b1946ac9-2c1f", "team", "a"),
+        ],
+        machines={
+            "vm_id": ["machine-qemu-1-web"],
+            "vm_name": ["web"],
+            "uuid": ["c7a5fdbd-edaf-9455-926a-d65c16db1809"],
+            "hypervisor": ["qemu"],
+        },
         units=units,
         doubt=doubt,
         activity_skew_ns=21_000,
@@ -317,6 +356,9 @@ def closed_books(draw):
     vm_ids = draw(st.just([]) | st.lists(vms, min_size=len(containers), max_size=len(containers)))
     unit_names = st.one_of(st.sampled_from(["", "cron.service", "unmatched"]), _names)
     units = draw(st.just([]) | st.lists(unit_names, min_size=len(containers), max_size=len(containers)))
+    flags = st.lists(st.integers(0, 1), min_size=len(containers), max_size=len(containers))
+    pod_rows = draw(st.lists(st.tuples(pods, _names, _names, st.integers(0, 1)), max_size=4))
+    label_rows = st.lists(st.tuples(pods, st.sampled_from(["a.b", "a/b", "aB", "a_b", "ü", ""]), _names))
     processes = []
     if containers:
         rows = st.integers(0, len(containers) - 1)
@@ -357,4 +399,12 @@ def closed_books(draw):
         units=units,
         doubt=doubt,
         activity_skew_ns=draw(st.sampled_from([0, 21_000])),
+        awaited=draw(st.just([]) | flags),
+        pods={
+            "pod_uid": [row[0] for row in pod_rows],
+            "pod_name": [row[1] for row in pod_rows],
+            "namespace": [row[2] for row in pod_rows],
+            "is_awaited": U8(row[3] for row in pod_rows),
+        },
+        pod_labels=draw(label_rows),
     )

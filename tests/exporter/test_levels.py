@@ -2,6 +2,7 @@
 """Virtual machines, pods and what has ended: sums over rows of containers."""
 
 from decimal import Decimal
+from itertools import compress
 
 from hypothesis import HealthCheck, given, settings
 
@@ -56,10 +57,15 @@ def test_a_machine_is_the_sum_of_its_rows(energy):
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(closed_books())
 def test_a_pod_is_the_sum_of_its_rows(energy):
-    """Each pod has exactly what all rows with its uid have, terminated ones included."""
+    """Each pod has exactly what all rows with its uid have, terminated ones included; none while awaited."""
     series = scraped(energy)
     pods = energy.containers.pod_uid
-    for pod_uid in {*pods} - {""}:
+    awaited = set(compress(energy.pods.pod_uid, energy.pods.is_awaited))
+    for zone in KEPLER_ZONES:
+        hidden = expected_uj(energy, zone, lambda row: pods[row] and pods[row] in awaited)
+        found = total(series, "wattline_awaiting_names_joules", level="pod", zone=zone)
+        assert found == Decimal(hidden).scaleb(-6)
+    for pod_uid in {*pods} - {""} - awaited:
         for zone in KEPLER_ZONES:
             expected = expected_uj(energy, zone, lambda row: pods[row] == pod_uid)  # noqa: B023 used at once
             found = total(series, "wattline_pod_joules_total", pod_uid=pod_uid, zone=zone)

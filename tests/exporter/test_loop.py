@@ -162,7 +162,9 @@ def test_whole_process(run_directory):
         node = total(series, "kepler_node_package_joules_total")
         assert node.scaleb(6) == sum(expected.zones.measured_uj[:2])
         containers = total(series, "kepler_container_package_joules_total")
-        assert node == containers + total(series, "wattline_unattributed_joules_total", zone="package")
+        left = total(series, "wattline_unattributed_joules_total", zone="package")
+        awaiting = total(series, "wattline_awaiting_names_joules", zone="package", level="container")
+        assert node == containers + left + awaiting
         own = [one for one in series if one.labels.get("stage") == "exporter"]
         assert {one.value for one in own if one.name == "wattline_stage_up"} <= {0, 1}
         assert Energy.topic in {one.labels.get("topic") for one in series}

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 _LINE = re.compile(r"([a-z_0-9]+)(?:\{(.*)\})? (\S+)")
-_LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'([a-z_0-9]+)="((?:[^"\\]|\\.)*)"')
 _JOULES = re.compile(r"kepler_(node|container)_(package|core|uncore|dram|gpu|platform|other)_joules_total")
 _UJ_PER_J = 1_000_000
 
@@ -40,14 +40,18 @@ def total_uj(series: Iterable[Series], name: str, **labels: str) -> int:
 
 
 def residuals_uj(series: Iterable[Series]) -> dict[str, int]:
-    """Node - Σ containers - unattributed, by zone: 0 where the books close."""
+    """Node - Σ containers - unattributed - what awaits a name, by zone: 0 where the books close."""
     left: dict[str, Decimal] = defaultdict(Decimal)
     for one in series:
         if match := _JOULES.fullmatch(one.name):
             left[match[2]] += one.value if match[1] == "node" else -one.value
-        elif one.name == "wattline_unattributed_joules_total":
+        elif one.name == "wattline_unattributed_joules_total" or _awaits(one):
             left[one.labels["zone"]] -= one.value
     return {zone: int(value * _UJ_PER_J) for zone, value in left.items()}
+
+
+def _awaits(one: Series) -> bool:
+    return one.name == "wattline_awaiting_names_joules" and one.labels["level"] == "container"
 
 
 def gauges(series: Iterable[Series], name: str) -> dict[str, float]:

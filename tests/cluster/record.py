@@ -51,7 +51,12 @@ def answers(cluster: Cluster) -> Iterator[tuple[str, dict]]:
             return {"status": status, "body": body}
 
         yield "list_empty", ask(_ALL_PODS, **selector)
-        first = node.add_pod("web-1", objects.container("web", "250m"), labels={"app": "web"})
+        first = node.add_pod(
+            "web-1",
+            objects.container("web", "250m"),
+            labels={"app": "web"},
+            annotations={"example.org/note": "x"},
+        )
         node.tell(first, [objects.running("web", _A)])
         node.add_pod("web-2", labels={"app": "web"}, owner=("ReplicaSet", "web-5d9c7b8f6"))
         yield "list", ask(_ALL_PODS, **selector)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A service account with rights that can be taken away, and tokens that can be replaced."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -85,10 +86,11 @@ class Account:
 
 def write_kubeconfig(path: Path, url: str, ca_file: Path, token: str) -> None:
     """A kubeconfig with this token, in JSON, which is YAML; replaces an earlier one as a whole."""
+    authorities = base64.b64encode(ca_file.read_bytes()).decode()
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority": str(ca_file)}}],
+        "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority-data": authorities}}],
         "users": [{"name": "u", "user": {"token": token}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",

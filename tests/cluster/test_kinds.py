@@ -145,7 +145,7 @@ def _owned(node, pods, case):
         watching.until(lambda series: container_name(series, work.container_id) == ("default", name, "work"))
         found = _own_labels(watching, uid(pod))
         print(found)
-        assert (found.get("workload_kind", ""), found.get("workload", "")) == workload
+        assert (found["owner_kind"], found["owner_name"]) == workload
 
     return wait
 

@@ -102,7 +102,7 @@ def _refused(scenes, relay, account):
     account.take_rights()
     relay.cut()
     scenes.wait_state(0)
-    assert scenes.pipeline.said("lacks a right")
+    scenes.pipeline.wait_until(lambda: scenes.pipeline.said("lacks a right"), _RECOVERY_S)
     pod, work = scenes.busy_pod()
     scenes.pipeline.wait_until(lambda: pod_uj(scenes.pipeline.run, uid(pod)) > 0)
     account.give_rights()

@@ -87,7 +87,8 @@ def measure(what: str, world: World, arguments: list[str], seconds: int) -> None
             process.terminate()
     print(
         f"{what:8} start {started:.2f} s CPU, {sent_at_start / 1e6:.2f} MB in 6 s; "
-        f"quiet {quiet[0]:.2f} s/min, {quiet[1] / 1e6:.3f} MB/min; a change a second {busy[0]:.2f} s/min, {busy[1] / 1e6:.3f} MB/min; "
+        f"quiet {quiet[0]:.2f} s/min, {quiet[1] / 1e6:.3f} MB/min; "
+        f"a change a second {busy[0]:.2f} s/min, {busy[1] / 1e6:.3f} MB/min; "
         f"PSS {pss:.1f} MB, largest RSS {peak:.1f} MB"
     )
 

@@ -15,7 +15,8 @@ from wattline.isolated import HERE
 from wattline.readable import standard_library, tree
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
-_OPTIONAL = ("kubernetes", "redfish", "urllib3")  # what services import if it is installed: of Wattline's extras
+# What services import if it is installed: Wattline's extras have it.
+_OPTIONAL = ("kubernetes", "redfish", "urllib3")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 """Requests to one server of a cluster: bounded in time and size, and ended from any thread.
 
 urllib3's own limits are those between two bytes, it goes where it is redirected to, and it can't be
-interrupted. So each connection is opened by wattline.bounded_tls, and nothing is retried or followed here.
+interrupted. So each connection is opened by wattline.bounded_tls and nothing is followed. A request is sent
+again only if the server has closed a kept connection before it.
 """
 
 import contextlib
-import http.client
 import socket
 import ssl
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -17,13 +17,14 @@ from urllib.parse import quote, urlencode
 from wattline import __version__
 from wattline.bounded_tls import BoundedSocket, Connections, Deadline
 
-from . import answers, package
+from . import package
 from .access import Server
 from .errors import REFUSED, TOO_LARGE, Expired, Failed, Silent
+from .lines import Lines
+from .reasons import cause_of, is_cut, is_timeout, retry_after_s, words_of
 
 BODY_BYTES_MAX = 32 << 20
 _CHUNK_BYTES = 65536
-_RETRY_AFTER_S_MAX = 30
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE = 200, 401, 403, 404, 410
 _BUSY = (429, 503)
 _CLOSING = "the source is being closed"
@@ -103,13 +104,13 @@ class Client:
         if self._pools is not None:
             self._pools.clear()
 
-    def _more(self, answer: Any, lines: "Lines") -> list[bytes | None]:
+    def _more(self, answer: Any, lines: Lines) -> list[bytes | None]:
         """At least one whole line, unless the server ends. Raises Silent if none comes in time."""
         while True:
             try:
                 part = answer.read1(_CHUNK_BYTES, decode_content=False)
             except Exception as error:
-                if _is_timeout(error) and not self._is_aborted:
+                if is_timeout(error) and not self._is_aborted:
                     raise Silent from None
                 raise
             found = lines.take(part)
@@ -191,7 +192,7 @@ class Client:
                 )
             except Exception as error:
                 # The server has closed the connection between two requests.
-                if is_last or opened != self._opened or not _is_cut(error):
+                if is_last or opened != self._opened or not is_cut(error):
                     raise
         raise AssertionError
 
@@ -215,16 +216,16 @@ class Client:
             words = f"{server.what} redirects elsewhere, which isn't followed: that would get the token"
         else:
             words = "unexpected"
-        wait_s = _retry_after_s(answer.headers.get("Retry-After") or "") if status in _BUSY else 0
+        wait_s = retry_after_s(answer.headers.get("Retry-After") or "") if status in _BUSY else 0
         raise Failed(f"HTTP {status}: {words}: {path}", status, REFUSED, wait_s)
 
     def _failure(self, error: Exception, path: str) -> Failed:
         """What went wrong on the way, in words."""
-        cause = _cause(error)
+        cause = cause_of(error)
         server = self._server
         if self._is_aborted or server is None:
             return Failed(_CLOSING if self._is_aborted else f"unexpected {type(cause).__name__}")
-        if _is_timeout(cause):
+        if is_timeout(cause):
             return Failed(f"no answer within {self._deadline.limit_s:g} s: {server.url}{path}")
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Failed(
@@ -233,42 +234,7 @@ class Client:
             )
         if isinstance(cause, ssl.SSLError):
             return Failed(f"TLS with {server.url} fails: {cause.reason or 'no reason given'}")
-        return Failed(f"{_words(cause, server)}: {server.url}{path}")
-
-
-class Lines:
-    """Bytes into lines. A line that is longer than an object can be is skipped, and is None."""
-
-    def __init__(self, longest: int = answers.OBJECT_BYTES_MAX + 1024) -> None:
-        self.is_over = False
-        self._longest = longest
-        self._rest = bytearray()
-        self._is_skipping = False
-
-    def take(self, part: bytes) -> list[bytes | None]:
-        """The lines that this part completes. An empty part is the end; an incomplete line is lost then."""
-        if not part:
-            self.is_over = True
-            return []
-        found: list[bytes | None] = []
-        *whole, rest = part.split(b"\n")
-        for piece in whole:
-            self._add(piece)
-            if self._is_skipping:
-                found.append(None)
-            elif self._rest:
-                found.append(bytes(self._rest))
-            self._rest.clear()
-            self._is_skipping = False
-        self._add(rest)
-        return found
-
-    def _add(self, piece: bytes) -> None:
-        if self._is_skipping or len(self._rest) + len(piece) > self._longest:
-            self._is_skipping = True
-            self._rest.clear()
-        else:
-            self._rest += piece
+        return Failed(f"{words_of(cause, server)}: {server.url}{path}")
 
 
 def _pools(connect: Callable[[], BoundedSocket]) -> Any:
@@ -286,39 +252,3 @@ def _pools(connect: Callable[[], BoundedSocket]) -> Any:
 
     pools.pool_classes_by_scheme = {"https": Pool}
     return pools
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error of a socket or of HTTP below urllib3's own."""
-    seen = [error]
-    while True:
-        here = seen[-1]
-        inner = [one for one in (*here.args, here.__cause__, here.__context__) if isinstance(one, Exception)]
-        inner = [one for one in inner if one not in seen]
-        if isinstance(here, OSError) or not inner:
-            return here
-        seen.append(inner[0])
-
-
-def _is_timeout(error: BaseException) -> bool:
-    return isinstance(_cause(error), TimeoutError)
-
-
-def _is_cut(error: BaseException) -> bool:
-    return isinstance(_cause(error), http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError)
-
-
-def _words(error: BaseException, server: Server) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"the host's name has no address ({error.strerror})"
-    if isinstance(error, ConnectionRefusedError):
-        return f"connection refused: {server.what} isn't running there"
-    if isinstance(error, http.client.HTTPException):
-        return f"no proper HTTP answer ({type(error).__name__})"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"no proper HTTP answer ({type(error).__name__})"
-
-
-def _retry_after_s(text: str) -> float:
-    return min(int(text[:9]), _RETRY_AFTER_S_MAX) if text.isascii() and text.isdigit() else 0

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from services.metadata.cluster import answers
 from services.metadata.cluster.backoff import Backoff
-from services.metadata.cluster.client import Lines
 from services.metadata.cluster.known_pods import KnownPods
+from services.metadata.cluster.lines import Lines
 
 from .objects import NODE, pod, uid_of
 from .reading import read_pod

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known about cgroups and processes, and for how long it is remembered. Pure: no I/O, no clock."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
@@ -163,15 +163,13 @@ class Directory:
             yield from (one.identity for one in self._processes.values() if one.identity is not None)
         yield from (cgroup.identity for cgroup in self._cgroups.values())
 
-    def containers_running(self, comm: str, activity: Activity) -> set[str]:
-        """Containers of a frame in which a process of that name is."""
+    def containers_running(self, comms: Collection[str], activity: Activity) -> set[str]:
+        """Containers of a frame in which a process of one of these names is."""
         rows = activity.processes
-        if comm not in rows.comm:
-            return set()
         found = set()
         keys = zip(rows.cgroup_id, rows.pid, rows.start_ticks, rows.comm, strict=True)
-        for cgroup_id, pid, start_ticks, its_comm in keys:
-            if its_comm == comm:
+        for cgroup_id, pid, start_ticks, comm in keys:
+            if comm in comms:
                 cgroup, process = self._cgroups.get(cgroup_id), self._processes.get((pid, start_ticks))
                 own = process.identity if process is not None else None
                 found.add(cgroup.identity.container_id if cgroup is not None else "")
@@ -247,8 +245,8 @@ class Directory:
         for process in self._processes.values():
             process.hidden = False
 
-    def cgroups(self, cpu_request_m: Callable[[CgroupIdentity], int] | None = None) -> MetadataCgroups:
-        """As the metadata frame has them, by id. `cpu_request_m`: that of a cgroup; None: none is known."""
+    def cgroups(self, cpu_requests_m: Mapping[str, int] | None = None) -> MetadataCgroups:
+        """As the metadata frame has them, by id. `cpu_requests_m`: of containers; None: none is known."""
         rows = sorted(self._cgroups.items())
         return MetadataCgroups(
             cgroup_id=U64(cgroup_id for cgroup_id, _cgroup in rows),
@@ -258,9 +256,9 @@ class Directory:
             pod_uid=[cgroup.identity.pod_uid for _id, cgroup in rows],
             vm_id=_if_any([cgroup.identity.vm_id for _id, cgroup in rows]),
             unit=_if_any([_unit(cgroup) for _id, cgroup in rows]),
-            cpu_request_m=U32(cpu_request_m(cgroup.identity) for _id, cgroup in rows)
-            if cpu_request_m is not None
-            else U32(),
+            cpu_request_m=U32()
+            if cpu_requests_m is None
+            else U32(cpu_requests_m.get(cgroup.identity.container_id, 0) for _id, cgroup in rows),
         )
 
     def processes(self) -> MetadataProcesses:

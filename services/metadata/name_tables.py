@@ -59,15 +59,19 @@ class NameTables:
 
     def __post_init__(self) -> None:
         self._containers, self._pods = Grace(self.grace_ns), Grace(self.grace_ns)
+        self._pod_tables, self._requests = (no_pods(), no_pod_labels()), dict[str, int]()
+        self._pods_made_of: tuple[int, set[str]] | None = None
+        self._requests_made_of: tuple[int, Mapping[str, CgroupIdentity]] | None = None
 
     def containers(
         self, seen: Mapping[str, CgroupIdentity], pausing: Collection[str], now_ns: int
     ) -> MetadataContainers:
-        """By id. `seen`: all containers that there are; `pausing`: those with a process called `pause`."""
+        """By id. `seen`: all containers that there are; `pausing`: those with a pause program in it."""
         self._containers.see(seen, now_ns)
         self._called = {one: called for one, called in self._called.items() if one in seen}
         self._pausing = (self._pausing | {*pausing}) & seen.keys()
-        awaited = {one for one, identity in seen.items() if self._is_awaited(identity, now_ns)}
+        unnamed = [identity for one, identity in seen.items() if one not in self._called]
+        awaited = {one.container_id for one in unnamed if self._is_awaited(one, now_ns)}
         listed = sorted(awaited | self._called.keys())
         called = [self._called.get(one, _Called("")) for one in listed]
         return MetadataContainers(
@@ -78,11 +82,8 @@ class NameTables:
         )
 
     def _is_awaited(self, identity: CgroupIdentity, now_ns: int) -> bool:
-        """Whether a container's name may come in a moment; fixes the name if there is one."""
-        container_id = identity.container_id
-        if container_id in self._called:
-            return False
-        lasts = self._containers.lasts(container_id, now_ns)
+        """Whether the name of an unnamed container may come in a moment; fixes the name if there is one."""
+        lasts = self._containers.lasts(identity.container_id, now_ns)
         reported = self._reported(identity)
         if reported is not None:
             called = _Called(safe_name(reported.name), reported.kind)
@@ -96,7 +97,7 @@ class NameTables:
             called = _Called(answer or safe_name(identity.container_name))
             if not called.name:
                 return answer is None and lasts
-        self._called[container_id] = called
+        self._called[identity.container_id] = called
         return False
 
     def _reported(self, identity: CgroupIdentity) -> NamedContainer | None:
@@ -106,7 +107,7 @@ class NameTables:
         return self.of_pods.container(identity.pod_uid, identity.container_id)
 
     def _is_pause(self, identity: CgroupIdentity) -> bool:
-        """Whether it is a pod's own container: no status of the known pod has it, and it runs `pause`.
+        """Whether it is a pod's own container: in no status of the known pod, with a pause program in it.
 
         Only asked once the grace time is over: a container of the pod may run a program of that name as well,
         and its status comes a moment after its start.
@@ -122,12 +123,22 @@ class NameTables:
         return self.of_engine.name(identity.container_id)
 
     def pods(self, pod_uids: Collection[str], now_ns: int) -> tuple[Pods, PodLabels]:
-        """By uid, of the pods that there are: what is known of them, and their chosen labels."""
+        """By uid, of the pods that there are: what is known of them, and their chosen labels.
+
+        The same tables as long as nothing has changed, which is most of the time.
+        """
         if self.of_pods is None:
             return no_pods(), no_pod_labels()
-        present = [one for one in pod_uids if one and _OWNED not in one]
-        self._pods.see(present, now_ns)
-        known = {one: pod for one in present if (pod := self.of_pods.pod(one)) is not None}
+        present = {one for one in pod_uids if one and _OWNED not in one}
+        made_of = (self.of_pods.version, present)
+        if made_of != self._pods_made_of:
+            self._pods.see(present, now_ns)
+            self._pod_tables = self._made(self.of_pods, present, now_ns)
+            self._pods_made_of = None if self._pod_tables[0].is_awaited else made_of
+        return self._pod_tables
+
+    def _made(self, of_pods: PodNames, present: Collection[str], now_ns: int) -> tuple[Pods, PodLabels]:
+        known = {one: pod for one in present if (pod := of_pods.pod(one)) is not None}
         awaited = {one for one in present if one not in known and self._pods.lasts(one, now_ns)}
         listed = sorted(known.keys() | awaited)
         found = [known.get(one) for one in listed]
@@ -148,10 +159,18 @@ class NameTables:
             value=[row[2] for row in labels],
         )
 
-    def cpu_request_m(self, identity: CgroupIdentity) -> int:
-        """What a cgroup's container requests; 0 if that is nothing, or it is in no pod that is known."""
-        reported = self._reported(identity)
-        return reported.cpu_request_m if reported is not None else 0
+    def cpu_requests_m(self, seen: Mapping[str, CgroupIdentity]) -> Mapping[str, int]:
+        """What containers request, by id, of those that are known in their pods."""
+        if self.of_pods is None:
+            return {}
+        made_of = (self.of_pods.version, seen)
+        if made_of != self._requests_made_of:
+            reported = {one: self._reported(identity) for one, identity in seen.items()}
+            self._requests = {
+                one: found.cpu_request_m for one, found in reported.items() if found is not None
+            }
+            self._requests_made_of = made_of
+        return self._requests
 
 
 def _is_roots(identity: CgroupIdentity) -> bool:

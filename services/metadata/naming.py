@@ -12,7 +12,8 @@ from .engine_names import EngineNames
 from .name_tables import NameTables
 from .settings import MetadataSettings
 
-_PAUSE_COMM = "pause"  # the program in Kubernetes' own image for a pod's namespaces
+# The program that keeps a pod's namespaces: in Kubernetes' own image, and in OpenShift's.
+_PAUSE_COMMS = ("pause", "pod")
 
 
 class Naming:
@@ -38,7 +39,7 @@ class Naming:
         """Learn what new containers and pods of a frame are called."""
         self.look(activity.mono_ns)
         if self._of_pods is not None:
-            self._pausing = self._directory.containers_running(_PAUSE_COMM, activity)
+            self._pausing = self._directory.containers_running(_PAUSE_COMMS, activity)
         self._engine.ask(self._directory.containers(), activity.mono_ns)
 
     def look(self, now_ns: int) -> None:
@@ -57,7 +58,7 @@ class Naming:
             self._of_pods.forget(pod_uids, containers, self._now_ns)
         is_told = self._of_pods is not None and self._of_pods.has_told
         return (
-            self._directory.cgroups(self._tables.cpu_request_m if is_told else None),
+            self._directory.cgroups(self._tables.cpu_requests_m(containers) if is_told else None),
             self._tables.containers(containers, self._pausing, self._now_ns),
             *self._tables.pods(pod_uids, self._now_ns),
         )

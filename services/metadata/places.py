@@ -28,6 +28,7 @@ CONTAINERS: tuple[tuple[str, str], ...] = (
     ("containerd", "/k8s.io/{hex64}"),
     ("crio", "crio-{hex64}.scope"),
     ("crio", "crio-{hex64}"),
+    ("crio", "crio/{hex64}"),
     ("podman", "libpod-{hex64}.scope"),
     ("podman", "libpod-{hex64}"),
     ("podman", "libpod-payload-{hex64}"),

@@ -79,7 +79,10 @@ class Stage:
         cgroup: str = "",
         docker: str = "",
         patterns: str = "",
+        *,
         name_grace_s: float = 10.0,
+        kubernetes: str = "auto",
+        run: Path | None = None,
     ) -> None:
         self.frames: list[Metadata] = []
         # Time enough passes between any two lines that none is held back as a repetition.
@@ -92,6 +95,9 @@ class Stage:
             docker_socket=docker,
             container_patterns=patterns,
             kubernetes_name_grace_s=name_grace_s,
+            kubernetes=kubernetes,
+            kubernetes_labels="app",
+            **({"run": run} if run else {}),
         )
         self._stage = MetadataStage(settings, self)
 

@@ -89,7 +89,8 @@ def test_an_id_counts_in_the_pod_that_its_path_names():
     join = Join(pod(UID, app(1, cpu_request_m=100)), pod(OTHER))
     join.containers(0, seen(OTHER, 1))
     assert join.containers(GRACE_NS, seen(OTHER, 1)) == {}
-    assert join.tables.cpu_request_m(seen(OTHER, 1)[ident(1)]) == 0
+    assert join.tables.cpu_requests_m(seen(OTHER, 1)) == {}
+    assert join.tables.cpu_requests_m(seen(UID, 1)) == {ident(1): 100}
 
 
 def test_a_restarted_container_has_its_name_twice():
@@ -149,7 +150,7 @@ def test_an_id_with_an_owner_gets_nothing(container_id, pod_uid):
     join = Join(pod(UID, theirs), pod(f"{UID}@1000", theirs), of_engine=engine)
     assert join.containers(0, {container_id: found}, pausing=(1,)) == {}
     assert join.containers(GRACE_NS, {container_id: found}, pausing=(1,)) == {}
-    assert join.tables.cpu_request_m(found) == 0
+    assert join.tables.cpu_requests_m({container_id: found}) == {}
     assert join.pods(0, f"{UID}@1000") == {}
 
 
@@ -223,7 +224,7 @@ def test_without_any_source_nothing_is_awaited():
     assert containers_of(tables.containers(seen(UID, 1, runtime="docker"), (), 0)) == {}
     pods, labels = tables.pods({UID}, 0)
     assert len(pods) == len(labels) == 0
-    assert tables.cpu_request_m(CgroupIdentity(ident(1), "docker", UID)) == 0
+    assert tables.cpu_requests_m(seen(UID, 1)) == {}
 
 
 def test_what_is_forgotten_begins_anew():

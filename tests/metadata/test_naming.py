@@ -71,11 +71,12 @@ def test_ids_are_there_before_names(proc, cluster):
     assert requests_of(frame)[PATH] == 250
 
 
-def test_a_pods_own_container_is_found_by_its_process(proc, cluster):
-    """Its process is called `pause`; the other one's isn't."""
+@pytest.mark.parametrize("comm", ["pause", "pod"])
+def test_a_pods_own_container_is_found_by_its_process(proc, cluster, comm):
+    """Kubernetes' program or OpenShift's is in it; the other one's is another."""
     cluster.reported = by_uid(pod(UID))
     stage = Stage(proc.path)
-    stage.take(activity(BEGIN, ROWS, PATHS))
+    stage.take(activity(BEGIN, [ROWS[0], (301, 21, 5, 0, comm)], PATHS))
     frame = stage.take(activity(BEGIN + 10 * S, [ROWS[0]]))
     assert containers_of(frame.containers) == {ident(2): ("POD", "pause", False)}
 

@@ -35,10 +35,12 @@ class _Known:
 class PodNames:
     """Pods by the uid that their cgroups have.
 
-    `has_told`: whether the cluster has reported all pods of this node at least once.
+    `has_told`: whether the cluster has reported all pods of this node at least once. `version` changes with
+    whatever is known.
     """
 
     has_told: bool = False
+    version: int = 0
     _known: dict[str, _Known] = field(default_factory=dict)
     _current: Mapping[str, Pod] = field(default_factory=dict)
     _cleaned_ns: int = 0
@@ -51,6 +53,7 @@ class PodNames:
         for uid in self._current:
             self._known[uid].reported_ns = now_ns
         self._current = pods
+        self.version += 1
         return [trouble for uid, pod in pods.items() if (trouble := self._take(uid, pod, now_ns))]
 
     def _take(self, uid: str, pod: Pod, now_ns: int) -> str:
@@ -91,6 +94,7 @@ class PodNames:
         if now_ns - self._cleaned_ns < _CLEAN_UP_NS:
             return
         self._cleaned_ns, before_ns = now_ns, now_ns - REMEMBERED_NS
+        self.version += 1
         for uid, known in [*self._known.items()]:
             if uid not in self._current and known.reported_ns < before_ns and uid not in pod_uids:
                 del self._known[uid]

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from http import HTTPStatus
 
+from wattline.wire.frames import Energy
+
+from . import page_workloads
 from .http import Response
 from .inputs import Inputs, stage_verdict, why_not_ready
 from .self_metrics import sources
@@ -34,7 +37,8 @@ class Pages:
             case "/-/ready":
                 return self._ready()
             case "/":
-                page = landing_page(self._snapshots.newest, self._now_ns())
+                shown = self._snapshots.current().inputs.energy
+                page = landing_page(self._snapshots.newest, self._now_ns(), shown)
                 return Response(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8", _PAGE_HEADERS)
             case _:
                 return Response(
@@ -56,8 +60,11 @@ class Pages:
         return Response(HTTPStatus.OK, b"Ready.\n")
 
 
-def landing_page(inputs: Inputs, now_ns: int) -> str:
-    """A page for people: where to go, and what is up. Pure."""
+def landing_page(inputs: Inputs, now_ns: int, shown: Energy | None = None) -> str:
+    """A page for people: where to go, what is up, and what used most. Pure.
+
+    `shown`: the books that scrapers see now. Joules of workloads change no more often here than there.
+    """
     reason = why_not_ready(inputs, now_ns)
     node = f" on {inputs.energy.node}" if inputs.energy else ""
     lines = [
@@ -70,6 +77,8 @@ def landing_page(inputs: Inputs, now_ns: int) -> str:
         '<li><a href="/-/healthy">/-/healthy</a> whether the exporter lives</li></ul>',
         *_table("Stages", _stages(inputs, now_ns)),
         *_table("Sources", _sources(inputs)),
+        *_table("Pods", page_workloads.pods(shown) if shown else ()),
+        *_table("Containers", page_workloads.containers(shown) if shown else ()),
         *_table("Zones", _zones(inputs)),
         *_table("Sources of zones", _standings(inputs)),
         *_table("Absent zones", _absent_zones(inputs)),

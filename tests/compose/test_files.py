@@ -216,12 +216,14 @@ def test_prometheus_takes_its_configuration(tmp_path):
 
 
 def test_the_rules_ask_for_what_the_exporter_has():
-    """Every series in a rule is one of a scrape's, every one on a dashboard a rule's."""
+    """Every series in a rule is a counter of a scrape's, or an info; every one on a dashboard a rule's."""
     scrape = (ROOT / "tests/exporter/fixtures/small.prom").read_text(encoding="utf-8")
-    rules = as_json((ROOT / "monitoring/rules.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    groups = as_json((ROOT / "monitoring/rules.yml").read_text(encoding="utf-8"))["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
     for rule in rules:
         for name in re.findall(r"\b(?:kepler|wattline)_\w+", rule["expr"]):
-            assert f"# TYPE {name} counter\n" in scrape
+            kind = "gauge" if name.endswith("_info") else "counter"
+            assert f"# TYPE {name} {kind}\n" in scrape
     recorded = {rule["record"] for rule in rules}
     for path in (ROOT / "dashboards").glob("*.json"):
         asked = re.findall(r"\bwattline:\w+", path.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from services.exporter.inputs import Inputs
+from services.exporter.page_workloads import ROWS_MAX
 from services.exporter.pages import METRICS_TYPE, Pages, landing_page
 from services.exporter.snapshot import Snapshots
 from wattline.wire.frames import SourceState
@@ -108,12 +109,21 @@ def test_landing_page_says_what_is_up(pages, snapshots):
 
 def test_names_cannot_change_the_page():
     """Whatever names a frame has, the page has the same elements: none of them is taken for markup."""
-    usual = Page(landing_page(Inputs(energy=small()), NOW_NS)).tags
+    usual = Page(landing_page(Inputs(energy=small()), NOW_NS, small())).tags
     for name in ("<script>x</script>", "</table>", "&lt;b", *HOSTILE):
         zones = [(name, name, name)]
-        energy = books(zones, [], [], [], sources=[SourceState(name=name, up=False, reason=name)])
+        energy = books(
+            zones,
+            [(name, name, name, 1, [1], [1])],
+            [],
+            [],
+            sources=[SourceState(name=name, up=False, reason=name)],
+            container_names=[name],
+            kinds=[name],
+            pods={one: [name] for one in ("pod_uid", "pod_name", "namespace", "owner_kind", "owner_name")},
+        )
         energy.node = name
-        page = Page(landing_page(Inputs(energy=energy, statuses={name: status(name)}), NOW_NS))
+        page = Page(landing_page(Inputs(energy=energy, statuses={name: status(name)}), NOW_NS, energy))
         assert page.tags == usual
 
 
@@ -124,3 +134,43 @@ def test_the_page_names_absent_zones():
     row = "<td>package</td><td>1-die-1</td><td>rapl-sysfs</td><td>mirror</td>"
     assert f"<tr>{row}<td>shows the counter of package 1, which is counted</td></tr>" in page
     assert "Absent zones" not in landing_page(Inputs(energy=books([], [], [], [])), NOW_NS)
+
+
+def test_the_page_names_pods_and_containers(pages, snapshots):
+    """Those of most energy first, in the zones that add up; by their ids where they have no name."""
+    snapshots.offer(Inputs(energy=small()))
+    page = pages.answer("/").body.decode()
+    for row in (
+        ("shop", "web-6d4b-x2v9q", "Deployment web", "10.9 J"),
+        ("", "d41d", "", "0.0 J"),
+        ("api", "container", "shop/web-6d4b-x2v9q", "10.9 J"),
+        ("e4b7", "", "d41d", "0.0 J"),
+    ):
+        assert "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" in page
+    assert page.index("web-6d4b-x2v9q") < page.index("d41d")
+    assert "system_processes" not in page
+
+
+def test_the_page_has_the_scrapers_joules(pages, snapshots, clock):
+    """They change once a second at most, however often frames come: finer ones tell what a process does."""
+
+    def offer(energy_uj):
+        energy = books([("package", "0", "x")], [("c", "p", "", 1, [energy_uj], [0])], [], [])
+        snapshots.offer(Inputs(energy=energy))
+        return pages.answer("/").body.decode()
+
+    assert "1.0 J" in offer(1_000_000)
+    clock.now_ns += S // 2
+    assert "2.0 J" not in offer(2_000_000)
+    clock.now_ns += S // 2
+    assert "3.0 J" in offer(3_000_000)
+
+
+def test_the_page_has_a_limit(pages, snapshots):
+    """Not all of a thousand pods are on it."""
+    table = [(f"c{number}", f"p{number}", "", 1, [number], [0]) for number in range(1000)]
+    snapshots.offer(Inputs(energy=books([("package", "0", "x")], table, [], [])))
+    page = pages.answer("/").body.decode()
+    assert page.count("<td>c9") == ROWS_MAX
+    assert "<td>p999<" in page
+    assert "<td>p949<" not in page

@@ -288,7 +288,7 @@ def test_a_name_is_not_awaited_for_ever():
         pipeline = Pipeline()
         for one in (A, "q"):
             say(pipeline.paper, one, "awaited")
-        for second in range(AWAITED_MAX_NS // S + kills + 2):
+        for second in range(AWAITED_MAX_NS // S + 2):
             pipeline.send(1, PLACES)
             shown = pipeline.scraper.names("kepler_container_joules_total", "container_id")
             assert shown.keys() >= {B, D}

@@ -25,7 +25,6 @@ from tests.cluster.objects import container, running
 from tests.cluster.programs import programs
 from tests.cluster.server import Cluster
 from tests.cluster.tcp_relay import TcpRelay
-from tests.machine.container import cgroup2_mount
 from tests.pipeline.pipeline import Pipeline
 
 from .weight import cpu_s, memory_mb
@@ -73,7 +72,7 @@ def main() -> None:
 
 
 def filled(node: Node, kubepods: Kubepods) -> list[dict]:
-    """Pods on the node, with cgroups in which nothing runs."""
+    """Pods on the node, with two containers each, in which a process sleeps."""
     pods = []
     for number in range(_PODS):
         labels = {"app": f"app-{number % 20}", "pod-template-hash": "5d9c7b8f6"}
@@ -82,9 +81,7 @@ def filled(node: Node, kubepods: Kubepods) -> list[dict]:
             f"app-{number}", container("work", _REQUEST), container("aside"), labels=labels, owner=owner
         )
         ids = [f"{number:063x}{one}" for one in range(2)]
-        for container_id in ids:
-            path = cgroup2_mount() / kubepods.path(uid(pod), "Burstable") / container_id
-            path.mkdir(parents=True)
+        kubepods.sleepers([(uid(pod), one) for one in ids])
         node.tell(pod, [running("work", ids[0]), running("aside", ids[1])])
         pods.append(pod)
     return pods

@@ -4,6 +4,7 @@
 import http.client
 import json
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -29,6 +30,7 @@ class Client:
         self._context = ssl.create_default_context(cafile=str(ca_file))
         self._token = token
         self._connection: http.client.HTTPSConnection | None = None
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """Close the kept connection."""
@@ -38,6 +40,10 @@ class Client:
 
     def ask(self, method: str, path: str, body=None, kind: str = JSON) -> tuple[int, dict]:
         """(status, object). A connection that the server has closed meanwhile is opened again, once."""
+        with self._lock:
+            return self._asked(method, path, body, kind)
+
+    def _asked(self, method: str, path: str, body, kind: str) -> tuple[int, dict]:
         for is_last in (False, True):
             try:
                 if self._connection is None:

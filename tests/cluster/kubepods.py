@@ -6,7 +6,10 @@ All lie below a cgroup of our own, as those of a kubelet in a container do (kind
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,10 +18,22 @@ from tests.machine.container import Container, cgroup2_mount
 
 _GRACE_S = 10.0
 _QOS = {"Guaranteed": "", "Burstable": "burstable", "BestEffort": "besteffort"}
-# Some hundred milliseconds of a CPU, then still.
-WORK = "i=0; while [ $i -lt {turns} ]; do i=$((i+1)); done; exec sleep 1000000"
 # Busy for as long as it lives.
 BUSY = "while :; do :; done"
+# Forked from one interpreter, whose pages they share; each wakes now and then, as nearly every process does.
+_SLEEP = """
+import os, random, sys, time
+for path in sys.stdin.read().split():
+    if not os.fork():
+        with open(path + "/cgroup.procs", "w") as members:
+            members.write("0")
+        os.close(1)
+        time.sleep(random.random() * 5)
+        while True:
+            time.sleep(5)
+print("all", flush=True)
+time.sleep(1000000)
+"""
 
 
 class Kubepods:
@@ -51,6 +66,23 @@ class Kubepods:
         """One more container of a pod; it runs."""
         container = Container(self._directory, script, parent=self.path(uid, qos), **options)
         return self._stack.enter_context(container)
+
+    def sleepers(self, containers: Sequence[tuple[str, str]]) -> None:
+        """A process that wakes every five seconds in each (pod's uid, container's id), without runc."""
+        paths = [cgroup2_mount() / self.path(uid, "Burstable") / one for uid, one in containers]
+        for path in paths:
+            path.mkdir(parents=True)
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _SLEEP], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._stack.callback(process.stdout.close)
+        self._stack.callback(process.wait, _GRACE_S)
+        self._stack.callback(process.kill)
+        for path in paths:
+            self._stack.callback((path / "cgroup.kill").write_text, "1", encoding="ascii")
+        process.stdin.write("\n".join(map(str, paths)).encode())
+        process.stdin.close()
+        assert process.stdout.readline() == b"all\n"
 
     def pause(self, uid: str, qos: str = "BestEffort") -> Container:
         """A pod's sandbox."""

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.machine.container import cgroup2_mount
 from tests.pipeline.books import left_over_ratio
 from wattline.wire.bus import read_last
 from wattline.wire.rundir import ServiceDirectory
@@ -82,10 +81,10 @@ def _check_short(series, lived, run_directory):
 def test_five_hundred_pods_on_the_node(node, kubepods, kubeconfig, wattline):
     """Every one is known by name; a few of them work, and bear it; one that is added is named in seconds."""
     made = [node.add_pod(f"many-{number}", container("work", "10m")) for number in range(_MANY_PODS)]
-    for number, pod in enumerate(made):
-        container_id = f"{number:064x}"
-        (cgroup2_mount() / kubepods.path(uid(pod), "Burstable") / container_id).mkdir(parents=True)
+    ids = [(uid(pod), f"{number:064x}") for number, pod in enumerate(made)]
+    for pod, (_uid, container_id) in zip(made, ids, strict=True):
         node.tell(pod, [running("work", container_id)])
+    kubepods.sleepers(ids)
     with wattline(kubeconfig, node.name) as watching:
 
         def all_named():

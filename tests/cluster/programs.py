@@ -6,6 +6,7 @@ Debian 12 has the whole of Kubernetes 1.20, with its Go modules, in the source p
 """
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def programs() -> Path:
 
 def _build() -> Path:
     began_s = time.monotonic()
+    print(f"building kube-apiserver for {_KEPT}, once: some minutes", file=sys.__stderr__, flush=True)
     with FreshRoot(_SUITE) as root:
         sources = root.path / "etc/apt/sources.list"
         lines = sources.read_text(encoding="utf-8")

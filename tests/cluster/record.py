@@ -34,8 +34,8 @@ def main() -> None:
     ):
         for name, answer in answers(cluster):
             path = RECORDED / f"{name}.json"
-            text = cleaned(json.dumps(answer, indent=1, sort_keys=True))
-            path.write_text(text + "\n", encoding="ascii")
+            text = text_of(answer)
+            path.write_text(text, encoding="ascii")
             print(f"{path.name}: {len(text)} bytes")
 
 
@@ -102,8 +102,9 @@ def _first_of_each(events: list[dict]) -> list[dict]:
     return list({event["type"]: event for event in reversed(events)}.values())[::-1]
 
 
-def cleaned(text: str) -> str:
-    """The same without what is new each time."""
+def text_of(answer: dict) -> str:
+    """A file's content: without what is new each time."""
+    text = json.dumps(answer, indent=1, sort_keys=True) + "\n"
     numbers: dict[str, int] = {}
 
     def numbered(match: re.Match) -> str:

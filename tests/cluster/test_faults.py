@@ -11,7 +11,7 @@ from .node import uid
 from .objects import container, running
 from .tcp_relay import TcpRelay
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 _OUTAGE_S = 20
 _RECOVERY_S = 45  # the longest wait after failures is 30 s
@@ -24,6 +24,7 @@ class Scenes:
         self._node, self._pods = node, pods
         self.pipeline, self.watching = watching.pipeline, watching
         self._number = 0
+        self._began_s = time.monotonic()
 
     def busy_pod(self):
         """(pod as the API has it, its container): it runs, and the API says so."""
@@ -43,6 +44,9 @@ class Scenes:
         labels = self.watching.until(lambda series: pod_labels(series, uid(pod)))
         assert (labels["pod_name"], labels["namespace"]) == (name, "default")
         return time.monotonic() - began_s
+
+    def say(self, words: str) -> None:
+        print(f"{time.monotonic() - self._began_s:.0f} s: {words}")
 
     def wait_state(self, up: int, seconds: float = _RECOVERY_S) -> None:
         self.watching.until(lambda series: source_state(series) == up, seconds)
@@ -77,7 +81,7 @@ def _before_it_answers(scenes, relay):
     relay.accept()
     seconds = scenes.wait_named(pod, work)
     scenes.wait_state(1)
-    print(f"not there at first: named {seconds:.1f} s after the server could be reached")
+    scenes.say(f"not there at first: named {seconds:.1f} s after the server could be reached")
     scenes.end(pod, work)
 
 
@@ -93,7 +97,7 @@ def _killed(scenes, cluster):
         cluster.start()
     pod, work = scenes.busy_pod()
     seconds = scenes.wait_named(pod, work)
-    print(f"killed for {_OUTAGE_S} s: a pod after it named in {seconds:.1f} s")
+    scenes.say(f"killed for {_OUTAGE_S} s: a pod after it named in {seconds:.1f} s")
     scenes.end(pod, work)
 
 
@@ -107,7 +111,7 @@ def _refused(scenes, relay, account):
     account.give_rights()
     seconds = scenes.wait_named(pod, work)
     scenes.wait_state(1)
-    print(f"403: a pod from then named {seconds:.1f} s after the rights were back")
+    scenes.say(f"403: a pod from then named {seconds:.1f} s after the rights were back")
     scenes.end(pod, work)
 
 
@@ -131,5 +135,5 @@ def _new_token_and_expired(scenes, cluster, relay, account, kubeconfig):
     write_kubeconfig(kubeconfig, relay.url, cluster.ca_file, account.token())
     seconds = scenes.wait_named(other, other_work)
     scenes.wait_state(1)
-    print(f"a new token, and 410: a pod from before named {seconds:.1f} s after the token")
+    scenes.say(f"a new token, and 410: a pod from before named {seconds:.1f} s after the token")
     scenes.end(other, other_work)

@@ -13,7 +13,7 @@ from .named import container_name, joules, pod_labels, pod_uj, source_state
 from .node import Node, uid
 from .objects import container, ended, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture

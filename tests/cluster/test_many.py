@@ -14,7 +14,7 @@ from .named import ENERGY, container_name, joules, pod_labels
 from .node import uid
 from .objects import container, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 _SHORT_PODS, _SHORT_S = 40, 2
 _AT_ONCE = 4

@@ -12,7 +12,7 @@ from .named import container_name
 from .node import uid
 from .objects import container, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 # Requests as a manifest has them, and in thousandths of a CPU.
 _REQUESTS = {"500m": 500, "0.25": 250, "1500u": 2, "": 0}

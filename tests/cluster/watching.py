@@ -29,7 +29,7 @@ class Watching:
     def __init__(self, pipeline) -> None:
         self.pipeline = pipeline
         self._is_over = threading.Event()
-        self._faults: list[str] = []
+        self.faults: list[str] = []
         self._counters: dict[tuple, Decimal] = {}
         self._labels: dict[tuple, dict[str, str]] = {}
         self._lasting: set[tuple] = set()
@@ -48,9 +48,9 @@ class Watching:
         self._thread.join()
         print(f"{self.count} scrapes; at most {self.awaited_most} J waited for a name")
         if kind is None:
-            assert not self._faults, "\n".join(self._faults[:20])
+            assert not self.faults, "\n".join(self.faults[:20])
         else:
-            print("\n".join(self._faults[:20]))
+            print("\n".join(self.faults[:20]))
 
     def until(self, condition, seconds: float = 30):
         """The condition's first true value for the series of a scrape."""
@@ -75,10 +75,10 @@ class Watching:
             try:
                 self.next()
             except Exception as error:  # noqa: BLE001 the test fails for it at the end
-                self._faults.append(f"{type(error).__name__}: {error}")
+                self.faults.append(f"{type(error).__name__}: {error}")
 
     def _check(self, series: list[Series]) -> None:
-        self._faults += faults_of_sums(series)
+        self.faults += faults_of_sums(series)
         awaiting = (
             one.value for one in series if one.name == _AWAITING and one.labels["level"] == "container"
         )
@@ -90,11 +90,11 @@ class Watching:
             key = (one.name, *sorted(one.labels.items()))
             seen.add(key)
             if one.value < self._counters.get(key, 0):
-                self._faults.append(f"fell: {key}: {self._counters[key]}, then {one.value}")
+                self.faults.append(f"fell: {key}: {self._counters[key]}, then {one.value}")
             self._counters[key] = one.value
             self._check_labels(one)
         gone = self._lasting - seen
-        self._faults += [f"missing: {key}" for key in gone]
+        self.faults += [f"missing: {key}" for key in gone]
         self._lasting = {key for key in seen if any(name in _IDS for name, _value in key[1:])}
 
     def _check_labels(self, one: Series) -> None:
@@ -104,7 +104,7 @@ class Watching:
         key = (one.name, *sorted(parts.items()))
         before = self._labels.setdefault(key, one.labels)
         if before != one.labels:
-            self._faults.append(f"split: {one.name}: {before}, then {one.labels}")
+            self.faults.append(f"split: {one.name}: {before}, then {one.labels}")
 
 
 def faults_of_sums(series: list[Series]) -> list[str]:

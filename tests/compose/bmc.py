@@ -47,9 +47,10 @@ class Bmc:
             }
             self._stack.files.append(_OVERRIDE)
             self._stack.compose("up", "--detach", "--build")
-            process = self._start()
-            undo.callback(process.wait)
+            process = undo.enter_context(self._start())
             undo.callback(process.kill)
+            assert process.stdout is not None
+            assert process.stdout.readline(), "the BMC didn't start"
             self._undo = undo.pop_all()
         return self
 
@@ -69,16 +70,13 @@ class Bmc:
     def _start(self) -> subprocess.Popen:
         network = f"--net=/proc/{self._stack.pid(self.SERVICE)}/ns/net"
         program = [sys.executable, "-m", "tests.power.redfish.bmc"]
-        process = subprocess.Popen(
+        return subprocess.Popen(
             ["nsenter", network, *program, "--directory", str(self._directory), "--port", str(_PORT)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert process.stdout is not None
-        assert process.stdout.readline(), "the BMC didn't start"
-        return process
 
     def joules(self, series) -> Decimal:
         return value(series, "kepler_node_platform_joules_total", source="redfish")

@@ -296,7 +296,6 @@ def test_what_it_weighs(stack, interval_s):
 
 def test_a_bmc_by_its_profile(stack):
     """The stream beside power, with the package for Redfish and nothing else that others lack."""
-    before = stack.scrape()
     with Bmc(stack) as bmc:
         wait_until("the BMC's joules", lambda: bmc.joules(stack.scrape()))
         first = bmc.joules(stack.scrape())
@@ -304,7 +303,6 @@ def test_a_bmc_by_its_profile(stack):
         series = stack.scrape()
         check_books(series)
         assert value(series, "wattline_source_up", source="redfish") == 1
-        assert joules(series) >= joules(before) > 0  # the others were replaced, and went on
         privileges.check({bmc.SERVICE: stack.pid(bmc.SERVICE)})
         assert privileges.filters(stack.pid(bmc.SERVICE)) > 1
         assert stack.python(bmc.SERVICE, _LOOK).split() == []

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server to ask, with its certificate's authorities and a token, each as it is now."""
 
+import contextlib
 import ssl
 import tempfile
 import time
@@ -12,7 +13,7 @@ from wattline.bounded_tls import Trust, tls_context
 
 from .address import is_loopback, split_address, url_of
 from .errors import Failed
-from .package import Identity, of_kubeconfig, of_service_account
+from .package import Identity, forget_files, of_kubeconfig, of_service_account
 
 _FRESH_S = 60.0  # for so long a kubeconfig that is unchanged counts; it may name other files
 
@@ -83,7 +84,10 @@ class Kubeconfig:
 
     def _load(self) -> tuple[Identity, ssl.SSLContext]:
         try:
-            with tempfile.TemporaryDirectory(prefix=".kubeconfig-", dir=self._directory) as scratch:
+            with contextlib.ExitStack() as stack:
+                made = tempfile.TemporaryDirectory(prefix=".kubeconfig-", dir=self._directory)
+                scratch = stack.enter_context(made)
+                stack.callback(forget_files)
                 identity = of_kubeconfig(self._path, Path(scratch))
                 context = tls_context(identity.ca_file, verify=identity.verify)
                 if identity.certificate[0]:

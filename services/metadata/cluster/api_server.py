@@ -60,10 +60,12 @@ class ApiServerRounds:
                 f"{self._node!r:.80} can't be a node's name in a cluster: set kubernetes.node", event=NO_NODE
             )
         try:
-            if not self.known.version:
+            is_listed = not self.known.version
+            if is_listed:
                 self._list()
             self._no_pods = "" if self.known.by_uid else self._look_for_node()
-            self._judge(at_start=True)
+            if is_listed:  # without it, only the watch's beginning shows that the server answers
+                self._judge(at_start=True)
             return self._watch()
         except Expired:
             self.known.version = ""

@@ -67,7 +67,6 @@ def of_kubeconfig(path: Path, scratch: Path) -> Identity:
         _require_small(path, where)
         merged = config.KubeConfigMerger(str(path)).config
         _refuse_programs(merged, where)
-        config._cleanup_temp_files()  # noqa: SLF001 it would name files of an earlier scratch
         loader = config.KubeConfigLoader(merged, config_base_path=None, temp_file_path=str(scratch))
         loader.load_and_set(configuration)
     except config.ConfigException as error:
@@ -81,6 +80,13 @@ def of_kubeconfig(path: Path, scratch: Path) -> Identity:
             f"{where}: expected a kubeconfig in YAML, got something else ({type(error).__name__})"
         ) from None
     return _identity(configuration)
+
+
+def forget_files() -> None:
+    """Remove and forget the files of inline certificates, which the package would keep to the end."""
+    config = sys.modules.get("kubernetes.config.kube_config")
+    if config is not None:
+        config._cleanup_temp_files()  # noqa: SLF001 it has no other way
 
 
 def pools() -> Any:

@@ -46,7 +46,7 @@ class Request:
 class Cluster:
     """The server. Everything may be changed while it runs; `fault` hits `fault_at`, or all if that is empty.
 
-    Faults: `hang` `drip` `close` `cut` `huge` `redirect`, a status such as `403`, and the names in BODIES.
+    Faults: `hang` `drip` `close` `close-kept` `cut` `huge` `redirect`, a status such as `403`, those in BODIES.
     A watch that is open has those of `line`, `end_watches` and `is_silent`.
     """
 
@@ -262,6 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
+    answered = 0  # requests of this connection
 
     @property
     def cluster(self) -> Cluster:
@@ -277,6 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
         scheme, _space, token = (self.headers["Authorization"] or "").partition(" ")
         self.cluster.requests.append(Request(kind, query, token))
         fault = self.cluster.fault if self.cluster.fault_at in ("", kind) else ""
+        self.answered += 1
         if fault and self.fails(fault):
             return
         is_known = scheme.lower() == "bearer" and token in self.cluster.tokens
@@ -306,7 +308,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "hang":
                 self.cluster.wait(60)
                 self.close_connection = True
-            case "close":
+            case "close-kept" if self.answered == 1:
+                return False
+            case "close" | "close-kept":
                 self.close_connection = True
             case "redirect":
                 self.status(302, {"Location": f"{self.cluster.elsewhere}{self.path}"})

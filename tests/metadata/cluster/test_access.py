@@ -2,6 +2,7 @@
 """Tokens that rotate, certificates that are not accepted, and kubeconfigs."""
 
 import base64
+import importlib
 import json
 
 import pytest
@@ -208,6 +209,8 @@ def test_a_client_certificate_counts(world):
     source = world.open(kubeconfig=kubeconfig(world, user=user))
     eventually(lambda: source.state().up)
     assert list(world.scratch.iterdir()) == []
+    files = importlib.import_module("kubernetes.config.kube_config")._temp_files
+    assert files == {}, "the package knows no key any more"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,26 @@ def test_a_fault_of_the_watch_loses_no_pod(world, fault):
     assert len(world.cluster.seen(LIST)) == 1
 
 
+@pytest.mark.parametrize("fault", ["refused", "403", "close"])
+def test_a_source_that_fails_stays_down(world, fault):
+    """Until the server has answered: no attempt makes it look up for a moment."""
+    world.cluster.put(pod("web-1"))
+    source = world.open()
+    eventually(source.has_told, source)
+    eventually(lambda: world.cluster.seen(WATCH), source)
+    if fault == "refused":
+        world.cluster.stop()
+    else:
+        world.cluster.fault, world.cluster.fault_at = fault, WATCH
+        world.cluster.end_watches()
+    eventually(lambda: not source.state().up)
+    until_s = time.monotonic() + 0.6
+    while time.monotonic() < until_s:
+        assert not source.state().up
+    assert sum(world.counted.values()) > 2
+    assert world.back == 0
+
+
 def test_the_reasons_are_in_the_page():
     """docs/kubernetes.md has a row for each fault, with the words that are shown."""
     table = (

@@ -42,6 +42,17 @@ def test_a_connection_that_the_kubelet_closes_between_requests_is_no_fault(world
     assert world.counted.keys() <= {"kubernetes_unverified"}
 
 
+def test_a_connection_that_is_closed_at_the_request_is_no_fault(world):
+    """The kubelet's idle time is over just then: the request is sent again, once, over a new one."""
+    world.cluster.put(pod("web-1"))
+    world.cluster.fault = "close-kept"
+    source = world.open("kubelet", period_s=1.0, **kubelet(world, "kubelet"))
+    eventually(lambda: len(world.cluster.seen(KUBELET)) == 3, source)
+    eventually(lambda: world.cluster.connections == 2, source)
+    eventually(lambda: len(world.cluster.seen(KUBELET)) == 5, source)
+    assert world.counted.keys() <= {"kubernetes_unverified"}
+
+
 def test_it_is_asked_once_a_period(world):
     source = world.open("kubelet", period_s=1.0, **kubelet(world, "kubelet"))
     began_s = time.monotonic()

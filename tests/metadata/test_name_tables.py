@@ -57,10 +57,13 @@ def test_the_grace_time_ends():
 def test_a_name_after_the_grace_time_is_told_all_the_same():
     """For a calculator that begins then; one that was there before keeps the series as it is."""
     join = Join()
-    join.containers(0, seen(UID, 1))
-    join.containers(GRACE_NS, seen(UID, 1))
+    for now_ns in (0, GRACE_NS, GRACE_NS + 1):
+        join.containers(now_ns, seen(UID, 1))
+        pods = join.pods(now_ns, UID)
+    assert pods == {}
     join.report(GRACE_NS + S, pod(UID, app(1)))
     assert join.containers(GRACE_NS + S, seen(UID, 1)) == {ident(1): APP}
+    assert join.pods(GRACE_NS + S, UID) == {UID: ("web-1", False)}
 
 
 def test_without_a_grace_time_nothing_is_awaited():
@@ -91,6 +94,15 @@ def test_an_id_counts_in_the_pod_that_its_path_names():
     assert join.containers(GRACE_NS, seen(OTHER, 1)) == {}
     assert join.tables.cpu_requests_m(seen(OTHER, 1)) == {}
     assert join.tables.cpu_requests_m(seen(UID, 1)) == {ident(1): 100}
+
+
+def test_requests_are_those_of_now():
+    """They follow a pod that is resized, and containers as they come and go."""
+    join = Join(pod(UID, app(1, cpu_request_m=100)))
+    assert join.tables.cpu_requests_m(seen(UID, 1, 2)) == {ident(1): 100}
+    join.report(S, pod(UID, app(1, cpu_request_m=200), app(2, name="b")))
+    assert join.tables.cpu_requests_m(seen(UID, 1, 2)) == {ident(1): 200, ident(2): 0}
+    assert join.tables.cpu_requests_m(seen(UID, 2)) == {ident(2): 0}
 
 
 def test_a_restarted_container_has_its_name_twice():

@@ -36,7 +36,7 @@ class PodNames:
     """Pods by the uid that their cgroups have.
 
     `has_told`: whether the cluster has reported all pods of this node at least once. `version` changes with
-    whatever is known.
+    each other report.
     """
 
     has_told: bool = False
@@ -94,7 +94,6 @@ class PodNames:
         if now_ns - self._cleaned_ns < _CLEAN_UP_NS:
             return
         self._cleaned_ns, before_ns = now_ns, now_ns - REMEMBERED_NS
-        self.version += 1
         for uid, known in [*self._known.items()]:
             if uid not in self._current and known.reported_ns < before_ns and uid not in pod_uids:
                 del self._known[uid]

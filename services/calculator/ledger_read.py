@@ -171,7 +171,6 @@ def _open_workloads(state: State, table: WorkloadsTable) -> Ints:
 
 
 def _names(document: LedgerDocument, state: State) -> None:
-    state.knows_requests = document.knows_requests
     if document.is_called:
         state.called = called_from(
             document.called_containers,

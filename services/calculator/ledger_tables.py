@@ -300,7 +300,6 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     other_until_ns: int = 0
     other_forgotten_ns: int = 0
     slots_now_ns: int = 0
-    knows_requests: bool = False
     is_called: bool = False  # whether it has the names below
     called_containers: MetadataContainers = field(default_factory=no_containers)
     called_pods: Pods = field(default_factory=no_pods)

@@ -96,7 +96,6 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         other_until_ns=partition.until_ns,
         other_forgotten_ns=partition.forgotten_ns,
         slots_now_ns=state.zones.slots.now_ns,
-        knows_requests=state.knows_requests,
         is_called=True,
         **called_tables(state.called),
     )

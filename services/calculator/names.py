@@ -25,14 +25,13 @@ _NOBODY = Owner("")
 class Names:
     """What metadata says of cgroups and processes. `version` changes whenever it says something else.
 
-    `container_ids` and `pod_uids`: those that the newest frame knows of, named or not. `knows_requests`:
-    whether it tells CPU requests; None before the first frame with cgroups.
+    `container_ids` and `pod_uids`: those that the newest frame knows of, named or not. `cpu_request_m`: by
+    container, only what isn't 0; empty where requests are unknown, None before the first frame.
     """
 
     version: int = 0
     covers: tuple[int, int] = (0, 0)
-    cpu_request_m: dict[str, int] = field(default_factory=dict)  # by container id; only what isn't 0
-    knows_requests: bool | None = None
+    cpu_request_m: dict[str, int] | None = None
     told: ToldNames = NO_NAMES
     container_ids: AbstractSet[str] = frozenset()
     pod_uids: AbstractSet[str] = frozenset()
@@ -85,10 +84,8 @@ class Names:
         )
         self._owners = {key: Owner(*owner) for key, owner in zip(keys, owners, strict=False) if any(owner)}
         self._kernel = {key for key, kernel in zip(keys, processes.kernel, strict=True) if kernel}
-        if len(cgroups):  # a stage that has met no activity yet knows of no cgroup, and says nothing of them
-            self.knows_requests = bool(cgroups.cpu_request_m)
-            requests = zip(cgroups.container_id, cgroups.cpu_request_m, strict=False)
-            self.cpu_request_m = {container_id: request for container_id, request in requests if request}
+        requests = zip(cgroups.container_id, cgroups.cpu_request_m or repeat(0), strict=False)
+        self.cpu_request_m = {container_id: request for container_id, request in requests if request}
         if told != (self._cgroups, self._owners, self._kernel, self.cpu_request_m):
             self.version += 1
 

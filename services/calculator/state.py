@@ -49,7 +49,6 @@ class State:
     timeline: Timeline = field(default_factory=Timeline)
     gpu_timelines: dict[str, Timeline] = field(default_factory=dict)
     called: Called = field(default_factory=Called)
-    knows_requests: bool = False  # whether metadata tells what CPU containers request
 
     def __post_init__(self) -> None:
         self.workloads = Workloads(self.accounts)
@@ -77,8 +76,7 @@ class State:
         window = self._window(raw, names)
         self._charge_cpu_time(window)
         self._see(located, window, activity.mono_ns)
-        if names.knows_requests is not None:
-            self.knows_requests = names.knows_requests
+        if names.cpu_request_m is not None:
             for workload in self.workloads.by_identity.values():
                 workload.cpu_request_m = names.cpu_request_m.get(workload.container_id, 0)
         self.rows.widen()
@@ -246,9 +244,7 @@ class State:
             rows,
             counts,
             np.array([len(parts) for parts in containers], np.int64),
-            np.array(
-                [parts[0].cpu_request_m if self.knows_requests else 0 for parts in containers], np.int64
-            ),
+            np.array([parts[0].cpu_request_m for parts in containers], np.int64),
         )
 
     def _drop(self, timeline: Timeline, watermarks_ns: list[int]) -> None:

@@ -166,17 +166,6 @@ def test_a_silent_metadata_changes_nothing():
     assert node.idle_uj() == {one: 3 * uj for one, uj in law({A: 500, B: 250, C: 0}).items()}
 
 
-def test_a_frame_without_cgroups_changes_nothing():
-    """A metadata stage that has just started has met no activity yet, and says nothing of requests."""
-    node = Node({A: 500, B: 250})
-    node.second()
-    parents, node.machine.parents = node.machine.parents, {}
-    node.desk.take(node.machine.metadata())
-    node.machine.parents = parents
-    node.second(metadata=False)
-    assert node.left_uj() == {}
-
-
 def test_the_policy_no_longer_ends_the_calculator(tmp_path):
     """Without a metadata stage that tells requests it goes on."""
     paper = Paper(counts=False)

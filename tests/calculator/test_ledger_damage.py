@@ -155,7 +155,7 @@ def test_a_ledger_from_before_names_goes_on(path):
     assert document["workloads"].pop("container_name") == []
     assert set(document["workloads"].pop("unit")) == {""}
     assert document.pop("is_called")
-    for name in [name for name in document if name.startswith("called_") or name == "knows_requests"]:
+    for name in [name for name in document if name.startswith("called_")]:
         del document[name]
     writer = shared.SlotWriter(path)
     writer.write(msgpack.packb(document))

@@ -282,6 +282,23 @@ def test_names_that_come_in_time_are_shown():
     assert not any(waits)
 
 
+def test_a_metadata_stage_that_is_started_anew_ends_no_wait():
+    """Its first frames know of no container at all: that is no word on its name."""
+    pipeline = Pipeline()
+    for one in (A, "q"):
+        say(pipeline.paper, one, "awaited")
+    pipeline.send(1, PLACES)
+    for _second in range(3):
+        pipeline.send(1, PLACES, ["just started", "power"])
+        pipeline.send(1, PLACES, ["activity", "power"])
+    say(pipeline.paper, A, "api")
+    say(pipeline.paper, "q", "web-2")
+    pipeline.send(1, PLACES)
+    pipeline.send(1, PLACES)
+    names = pipeline.scraper.names("kepler_container_joules_total", "container_id")
+    assert (names[A]["container_name"], names[C]["pod_name"]) == ("api", "web-2")
+
+
 def test_a_name_is_not_awaited_for_ever():
     """Metadata that always says so hides nothing for longer than the limit, nor do calculators that die."""
     for kills in (0, 20):

@@ -79,10 +79,9 @@ def answers(cluster: Cluster) -> Iterator[tuple[str, dict]]:
         later.join()
         yield "watch", {"events": _first_of_each(events)}
         reader.close()
-        yield (
-            "unauthorized",
-            ask(_ALL_PODS, Client(cluster.url, cluster.ca_file, "no-such-token"), **selector),
-        )
+        stranger = Client(cluster.url, cluster.ca_file, "no-such-token")
+        yield "unauthorized", ask(_ALL_PODS, stranger, **selector)
+        stranger.close()
         account.take_rights()
         yield "forbidden", ask(_ALL_PODS, **selector)
         account.give_rights()

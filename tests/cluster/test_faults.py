@@ -70,6 +70,7 @@ def test_names_and_sums_whatever_the_api_does(cluster, node, kubepods, wattline,
             _killed(scenes, cluster)
             _refused(scenes, relay, account)
             _new_token_and_expired(scenes, cluster, relay, account, kubeconfig)
+        scenes.say("Wattline has ended")
     account.remove()
 
 
@@ -94,7 +95,9 @@ def _killed(scenes, cluster):
         time.sleep(max(0, began_s + _OUTAGE_S - time.monotonic()))
         assert scenes.watching.count > scrapes + 20
     finally:
+        scenes.say("starting the server again")
         cluster.start()
+    scenes.say("the server is ready")
     pod, work = scenes.busy_pod()
     seconds = scenes.wait_named(pod, work)
     scenes.say(f"killed for {_OUTAGE_S} s: a pod after it named in {seconds:.1f} s")
@@ -102,12 +105,14 @@ def _killed(scenes, cluster):
 
 
 def _refused(scenes, relay, account):
+    scenes.say("rights taken")
     account.take_rights()
     relay.cut()
     scenes.wait_state(0)
     scenes.pipeline.wait_until(lambda: scenes.pipeline.said("lacks a right"), _RECOVERY_S)
     pod, work = scenes.busy_pod()
     scenes.pipeline.wait_until(lambda: pod_uj(scenes.pipeline.run, uid(pod)) > 0)
+    scenes.say("rights given back")
     account.give_rights()
     seconds = scenes.wait_named(pod, work)
     scenes.wait_state(1)
@@ -127,11 +132,13 @@ def _new_token_and_expired(scenes, cluster, relay, account, kubeconfig):
     cluster.kill()  # it would remember for some seconds that the token was good
     cluster.compact()
     cluster.start()
+    scenes.say("the server has been started again, without the token, and without what was before")
     (event,) = cluster.admin.watch("/api/v1/pods", resourceVersion=since, timeoutSeconds="3")
     assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
     relay.accept()
     scenes.pipeline.wait_until(lambda: scenes.pipeline.said("refuses the token"), _RECOVERY_S)
     scenes.wait_state(0)
+    scenes.say("a new token")
     write_kubeconfig(kubeconfig, relay.url, cluster.ca_file, account.token())
     seconds = scenes.wait_named(other, other_work)
     scenes.wait_state(1)

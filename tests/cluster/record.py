@@ -103,7 +103,8 @@ def _first_of_each(events: list[dict]) -> list[dict]:
 
 def text_of(answer: dict) -> str:
     """A file's content: without what is new each time."""
-    text = json.dumps(answer, indent=1, sort_keys=True) + "\n"
+    licensed = {"SPDX-License-Identifier": "Apache-2.0"} | answer
+    text = json.dumps(licensed, indent=1, sort_keys=True) + "\n"
     numbers: dict[str, int] = {}
 
     def numbered(match: re.Match) -> str:

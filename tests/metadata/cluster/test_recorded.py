@@ -85,7 +85,7 @@ class TestOurCode:
 
     def test_reads_kinds_of_newer_versions(self):
         """Sidecar and ephemeral containers."""
-        pod = read((RECORDED / "by_hand_newer.json").read_bytes())
+        pod = read(body("by_hand_newer"))
         found = {one.name: (one.kind, one.container_ids, one.cpu_request_m) for one in pod.containers}
         assert found == {
             "web": (CONTAINER, (A,), 250),

@@ -2,7 +2,8 @@
 """One API server for all tests of a session; for each test a node in it, and a Wattline that asks it."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from .node import Node
 from .programs import programs
 from .server import Cluster
 from .watching import Watching
+
+WATTLINE = (sys.executable, "-m", "wattline.cli")
 
 
 @pytest.fixture(scope="session")
@@ -54,18 +57,21 @@ def wattline(run_directory, pin_path, tmp_path) -> Callable:
     """What starts five services on a simulated meter; its value, used with `with`, watches their scrapes."""
 
     @contextlib.contextmanager
-    def started(kubeconfig: Path, node_name: str, **settings: str) -> Iterator[Watching]:
-        settings = {
-            "interval_s": "0.5",
-            "idle_power": IDLE_POWER,
-            "kubernetes": "api",
-            "kubernetes_kubeconfig": str(kubeconfig),
-            "kubernetes_node": node_name,
-            **settings,
-        }
+    def started(
+        kubeconfig: Path | None, node_name: str, command: Sequence[str] = WATTLINE, **settings: str
+    ) -> Iterator[Watching]:
+        if kubeconfig is not None:
+            settings |= {
+                "kubernetes": "api",
+                "kubernetes_kubeconfig": str(kubeconfig),
+                "kubernetes_node": node_name,
+            }
+        settings = {"interval_s": "0.5", "idle_power": IDLE_POWER, **settings}
         with (
             SimulatedRapl(tmp_path / "sys") as rapl,
-            Pipeline(run_directory, pin_path, path_sysfs=str(rapl.sysfs), **settings) as pipeline,
+            Pipeline(
+                run_directory, pin_path, command=command, path_sysfs=str(rapl.sysfs), **settings
+            ) as pipeline,
         ):
             pipeline.wait_ready()
             with Watching(pipeline) as watching:

@@ -19,7 +19,7 @@ from tests.pipeline.metrics import Series
 _PAUSE_S = 0.2
 _AWAITING = "wattline_awaiting_names_joules"
 _IDS = ("container_id", "pod_uid")
-# What tells the series of one container or pod apart.
+# Labels that identify a series of one container or pod, beside its id.
 _PARTS = ("zone", "mode", "source", "vm_id", "unit", "pid")
 
 

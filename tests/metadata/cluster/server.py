@@ -46,7 +46,8 @@ class Request:
 class Cluster:
     """The server. Everything may be changed while it runs; `fault` hits `fault_at`, or all if that is empty.
 
-    Faults: `hang` `drip` `close` `close-kept` `cut` `huge` `redirect`, a status as `403`, or one of BODIES.
+    Faults: `hang` `drip` `close` `close-kept` `cut` `huge` `redirect`, a status such as `403`, and what
+    BODIES has.
     A watch that is open has those of `line`, `end_watches` and `is_silent`.
     """
 

@@ -5,7 +5,8 @@
 
 Two sockets, eight zones (package, core and dram of each, platform and other), every process busy in every
 window, one in twenty new in each, twenty to a container. A window is an activity and a power frame taken,
-attributed, committed to the ledger and made into an energy frame's tables; encoding frames is the wire's.
+attributed, its names settled, committed to the ledger and made into an energy frame's tables; encoding frames
+is the wire's.
 """
 
 import gc
@@ -161,7 +162,8 @@ def measure(processes, directory, policy):
 
         timed("take", lambda frame=frame: state.take_activity(frame, known))
         timed("attribute", lambda reading=reading: (state.take_power(reading, rules), state.attribute(rules)))
-        timed("ledger", lambda: ledger.commit(state))
+        now_ns = reading.mono_ns
+        timed("ledger", lambda now_ns=now_ns: (state.settle_names(known, now_ns), ledger.commit(state)))
         timed("tables", lambda: energy_tables(state, rules))
     ledger_bytes = (Path(directory) / f"ledger-{processes}-{policy}").stat().st_size
     assert len(state.zones.zones) == len(ZONES) + 1

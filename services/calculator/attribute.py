@@ -52,7 +52,7 @@ class Giving:
         self._by_use("dynamic", energy_uj, NO_USE)
 
     def idle(self, energy_uj: int, policy: str, members: MembersNow) -> None:
-        """By policy: to nobody, to every workload alike, by use, or by CPU requests."""
+        """By policy: left with the node, evenly by workload, by use, or by CPU requests."""
         if policy == USAGE:
             self._by_use("idle", energy_uj, IDLE_POLICY)
         elif policy == NODE:

@@ -145,7 +145,7 @@ def test_a_request_that_comes_late_counts_from_then_on():
 
 
 def test_a_metadata_that_lost_its_cluster_makes_them_unknown_again():
-    """Its frames lack the column then: nobody is given by what may be wrong by now."""
+    """Its frames lack the column then: what it said before may be wrong by now."""
     node = Node({A: 500, B: 250})
     node.second()
     given = node.idle_uj()

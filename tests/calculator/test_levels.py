@@ -108,7 +108,7 @@ def test_a_name_that_is_awaited_is_taken():
     assert not any(containers.is_awaited)
 
 
-def test_a_name_that_nobody_awaited_comes_too_late():
+def test_a_name_that_was_not_awaited_comes_too_late():
     """The container's series has been shown without a name: with one it would be another series."""
     watched = Watched()
     watched.seconds(2, *PLACES)

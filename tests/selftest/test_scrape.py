@@ -26,6 +26,12 @@ def test_the_residual_is_found_to_the_microjoule():
     assert residuals_uj([]) == {}
 
 
+def test_what_awaits_a_name_is_no_residual():
+    """Of the level of containers; that of pods holds some of it again."""
+    waits = b'wattline_awaiting_names_joules{zone="package",mode="dynamic",level="%s"} 0.000001\n'
+    assert residuals_uj(read(TEXT + waits % b"container" + waits % b"pod")) == {"package": 0}
+
+
 def test_totals_are_by_the_labels_asked_for():
     """Whatever other labels there are; 0 for what isn't there."""
     name = "kepler_container_package_joules_total"

@@ -22,6 +22,11 @@ class Report:
         self._state = SourceState(name=SOURCE, up=False, reason=NO_ANSWER_YET)
         self._notes: deque[tuple[str, str, bool]] = deque(maxlen=_NOTES_MAX)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the newest news were good."""
+        return self._state.up
+
     def works(self, remark: str = "") -> None:
         """The source is up. `remark`: what is to be said all the same."""
         before, self._state = self._state, SourceState(name=SOURCE, up=True, reason=remark)

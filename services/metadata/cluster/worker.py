@@ -4,7 +4,8 @@
 import contextlib
 import random
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from wattline.wire.frames import SourceState
@@ -16,6 +17,7 @@ from .pod import Pod
 from .report import Report
 
 _CLOSE_S = 0.8
+_STEADY_S = 2.0  # what has worked for so long and then fails is a first failure, whatever was before
 
 
 class Rounds(Protocol):
@@ -37,8 +39,16 @@ class Rounds(Protocol):
 class Worker:
     """The PodSource (pod.py) that rounds make."""
 
-    def __init__(self, rounds: Rounds, report: Report, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        rounds: Rounds,
+        report: Report,
+        backoff: Backoff | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Begin at once."""
+        self._clock = clock
         self._rounds = rounds
         self._report = report
         self._backoff = backoff or Backoff(random.random)
@@ -66,6 +76,7 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            began_s = self._clock()
             try:
                 wait_s = self._rounds.round()
                 if wait_s < 0:
@@ -73,6 +84,8 @@ class Worker:
                 else:
                     self._backoff.worked()
             except Failed as failed:
+                if self._report.is_up and self._clock() - began_s >= _STEADY_S:
+                    self._backoff.worked()
                 wait_s = self._backoff.failed(failed.retry_after_s)
                 self._fail(failed.event, failed.text)
             except Exception as error:  # noqa: BLE001 the thread must live on; the loop says what it was

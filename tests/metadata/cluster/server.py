@@ -180,7 +180,11 @@ class Cluster:
         with self._changed:
             found = self._of(node)
             limit = min(filter(None, (limit, self.page_pods)), default=len(found) + 1)
-            part = found[start : start + limit]
+            # In a list objects have no kind of their own (recorded/list.json).
+            part = [
+                {key: value for key, value in one.items() if key not in ("apiVersion", "kind")}
+                for one in found[start : start + limit]
+            ]
             more = str(start + limit) if start + limit < len(found) else ""
             metadata = {"resourceVersion": str(self.version)} | ({"continue": more} if more else {})
             return json.dumps(

@@ -30,7 +30,7 @@ selftest: ## Measure a simulated machine whose truth is known (as root, a minute
 test: ## Set up and run the tests (as root: they use the real kernel)
 	@scripts/setup.sh test
 	@echo "==> running the tests"
-	@$(AS_ROOT) env PATH="$(BIN):$$PATH" "$(BIN)/python" -m pytest $(ARGS)
+	@$(AS_ROOT) env PATH="$(BIN):$$PATH" scripts/test.sh $(ARGS)
 
 e2e: ## The tests that take long (as root)
 	@scripts/setup.sh test

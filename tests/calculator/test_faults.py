@@ -217,7 +217,7 @@ def test_where_nothing_was_lost_nothing_is_left_over(seed):
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(30_000, marks=[pytest.mark.e2e, pytest.mark.timeout(600)]),
+        pytest.param(10_000, marks=[pytest.mark.e2e, pytest.mark.timeout(600)]),
         pytest.param(100_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
     ],
 )

@@ -127,7 +127,7 @@ def test_whatever_streams_do_each_instant_is_counted_once(seed):
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(300, marks=[pytest.mark.e2e, pytest.mark.timeout(600)]),
+        pytest.param(150, marks=[pytest.mark.e2e, pytest.mark.timeout(600)]),
         pytest.param(3000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
     ],
 )

@@ -33,7 +33,7 @@ from .stack import Stack, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 _AWAY_S = 3
-_WATCHED_S = 60
+_WATCHED_S = 30
 
 
 @pytest.fixture(scope="module")

@@ -51,9 +51,9 @@ class ContainerNames:
         self._names.update({key: safe_name(names.get(key, "")) for key in asked})
 
     def give_up(self, asked: Collection[str], trouble: str, now_mono_ns: int) -> None:
-        """Its answer was of no use: ask for fewer; one that is alone with it has no name.
+        """Unusable answer: halve the batch; a container that fails alone gets no name.
 
-        So a container whose description is too large, or strange, keeps its name from nobody else.
+        So one container with a description that is too large, or strange, costs no other its name.
         """
         if not asked:
             self.fail(asked, trouble, now_mono_ns)

@@ -51,15 +51,15 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
         meaning(
             "where names of pods come from: the API server (api), this node's kubelet, or nowhere (off); "
             "auto: the API server in a cluster or with a kubeconfig; kubelet-legacy needs a right that also "
-            "allows to run commands in every container. In a TOML file the names kubernetes.* are in quotes",
+            "allows running commands in every container; in a TOML file, put the names kubernetes.* in quotes",
             choices=choice.CHOICES,
         ),
     ] = choice.AUTO
     kubernetes_kubeconfig: Annotated[
         str,
         meaning(
-            "kubeconfig whose current context says which cluster to ask, and as whom; default: the pod's "
-            "service account",
+            "kubeconfig whose current context has the cluster and the user to ask as; default: the pod's service "
+            "account",
             expected="a path",
         ),
     ] = field(default="", name="kubernetes.kubeconfig")
@@ -82,7 +82,8 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
     kubernetes_name_grace_s: Annotated[
         float,
         meaning(
-            "time for which a new pod's series wait for its name; then they are shown without",
+            "longest time for which series of a new pod or container wait for its name, also for Docker's; then "
+            "they begin without one",
             "s",
             ge=0,
             le=600,
@@ -107,7 +108,7 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
     ] = field(default="", name="kubernetes.kubelet-ca-file")
     kubernetes_kubelet_verify: Annotated[
         bool,
-        meaning("whether the kubelet has to show a valid certificate; without, the token is at risk"),
+        meaning("whether to verify the kubelet's certificate; if not, whatever answers there gets the token"),
     ] = field(default=True, name="kubernetes.kubelet-verify")
     kubernetes_period_s: Annotated[
         float, meaning("time between two requests to the kubelet", "s", ge=1, le=300)
@@ -115,7 +116,7 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
     kubernetes_pod_resources_socket: Annotated[
         str,
         meaning(
-            "socket at which the kubelet is asked which pod holds which device (GPU), as "
+            "socket at which the kubelet is asked which pod holds which device, usually "
             "/var/lib/kubelet/pod-resources/kubelet.sock; default: it isn't asked",
             expected="a path",
         ),

@@ -2,7 +2,7 @@
 """The package kubernetes: the only file that imports it, and what of it.
 
 Its packages import all that they have when they are imported themselves: some 700 models of objects, the
-client for each API group, websockets. Of these nothing is used here, and a process would be 47 MB larger
+client for each API group, websockets. None of these is used here, and a process would take far more memory
 (measured: docs/kubernetes.md). So its modules are imported without their packages' own code: those that
 find the cluster and know who asks, and the REST client.
 """

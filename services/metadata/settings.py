@@ -51,15 +51,15 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
         meaning(
             "where names of pods come from: the API server (api), this node's kubelet, or nowhere (off); "
             "auto: the API server in a cluster or with a kubeconfig; kubelet-legacy needs a right that also "
-            "allows running commands in every container; in a TOML file, put the names kubernetes.* in quotes",
+            "allows running commands in every container. In TOML, put the names kubernetes.* in quotes",
             choices=choice.CHOICES,
         ),
     ] = choice.AUTO
     kubernetes_kubeconfig: Annotated[
         str,
         meaning(
-            "kubeconfig whose current context has the cluster and the user to ask as; default: the pod's service "
-            "account",
+            "kubeconfig whose current context has the cluster and the user to ask as; default: the pod's "
+            "service account",
             expected="a path",
         ),
     ] = field(default="", name="kubernetes.kubeconfig")
@@ -82,8 +82,8 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
     kubernetes_name_grace_s: Annotated[
         float,
         meaning(
-            "longest time for which series of a new pod or container wait for its name, also for Docker's; then "
-            "they begin without one",
+            "longest time for which series of a new pod or container wait for its name, also for Docker's; "
+            "then they begin without one",
             "s",
             ge=0,
             le=600,

@@ -93,7 +93,7 @@ class Kubeconfig:
                 if identity.certificate[0]:
                     context.load_cert_chain(*identity.certificate)
         except OSError as error:
-            words = "its certificates are of no use" if isinstance(error, ssl.SSLError) else error.strerror
+            words = "its certificates can't be used" if isinstance(error, ssl.SSLError) else error.strerror
             raise Failed(f"kubernetes.kubeconfig {self._path}: {words}") from None
         return identity, context
 
@@ -119,7 +119,7 @@ class ApiServer:
         except ValueError as error:
             raise Failed(f"the API server's address: expected https://HOST[:PORT]: {error}") from None
         unverified = (
-            "" if identity.verify else "the kubeconfig says not to verify the API server's certificate"
+            "" if identity.verify else "the kubeconfig turns off verification of the API server's certificate"
         )
         return Server(
             what="the API server",
@@ -129,7 +129,7 @@ class ApiServer:
             authorization=identity.authorization,
             context=context,
             account=self._identity.name,
-            tls_cure="compare the authorities in ca.crt, or those in the kubeconfig",
+            tls_cure="compare the authorities in the service account's ca.crt or in the kubeconfig",
             unverified=unverified,
         )
 
@@ -156,8 +156,8 @@ class Kubelet:
             context = self._trust.context()
             if identity.certificate[0]:
                 raise Failed(
-                    "the kubeconfig's user has a certificate, which goes with the cluster's own authorities "
-                    "only: use a token for the kubelet"
+                    "the kubeconfig's user has a client certificate, which can't be used with "
+                    "kubernetes.kubelet-ca-file or kubernetes.kubelet-verify=false: use a user with a token"
                 )
         unverified = (
             "" if self._verify else "the kubelet's certificate isn't verified (kubernetes.kubelet-verify)"
@@ -170,6 +170,7 @@ class Kubelet:
             authorization=identity.authorization,
             context=context,
             account=self._identity.name,
-            tls_cure=f"have kubernetes.kubelet-ca-file name who has signed it for {self._server_name}",
+            tls_cure="set kubernetes.kubelet-ca-file to the authority that signed it for "
+            f"{self._server_name}",
             unverified=unverified,
         )

@@ -2,7 +2,8 @@
 """Pods from this node's kubelet, asked once each period.
 
 Source: Kubernetes, "Kubelet authentication/authorization": GET /pods needs `get` on nodes/pods (1.33 and
-newer, KubeletFineGrainedAuthz), or else on nodes/proxy, which also allows to run commands in every container.
+newer, KubeletFineGrainedAuthz), or else on nodes/proxy, which also allows running commands in every
+container.
 """
 
 import time
@@ -16,13 +17,13 @@ from .report import Report
 
 _PODS = "/pods"
 FINE_RIGHT = (
-    "grant `get` on `nodes/pods`, which a kubelet of Kubernetes 1.33 or newer asks for; an older one wants "
-    "`nodes/proxy`: see kubelet-legacy (docs/kubernetes.md)"
+    "grant `get` on `nodes/pods`, which a kubelet of Kubernetes 1.33 or newer asks for; an older one asks "
+    "for `nodes/proxy`: see kubelet-legacy (docs/kubernetes.md)"
 )
 LEGACY_RIGHT = "grant `get` on `nodes/proxy` (docs/kubernetes.md)"
 LEGACY_WARNING = (
-    "kubelet-legacy needs `get` on `nodes/proxy`, which also allows to run commands in every container of "
-    "the node: use `kubernetes api`, or `kubelet` from Kubernetes 1.33 on"
+    "kubelet-legacy needs `get` on `nodes/proxy`, which also allows running commands in every container of "
+    "every node: use --kubernetes api, or kubelet from Kubernetes 1.33 on"
 )
 
 

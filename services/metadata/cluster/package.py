@@ -52,7 +52,7 @@ def of_service_account(directory: Path, environ: Mapping[str, str]) -> Identity:
     try:
         loader.load_and_set(configuration)
     except config.ConfigException as error:
-        raise Failed(f"the service account in {directory} is of no use: {error!s:.200}") from None
+        raise Failed(f"the service account in {directory} can't be used: {error!s:.200}") from None
     except (OSError, UnicodeDecodeError) as error:
         words = getattr(error, "strerror", None) or type(error).__name__
         raise Failed(f"the service account in {directory} can't be read: {words}") from None

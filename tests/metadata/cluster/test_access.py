@@ -53,7 +53,7 @@ def test_a_service_account_without_its_files_is_said(world, name):
     kept = (world.account / name).read_bytes()
     (world.account / name).unlink()
     source = world.open()
-    eventually(lambda: f"the service account in {world.account} is of no use" in source.state().reason)
+    eventually(lambda: f"the service account in {world.account} can't be used" in source.state().reason)
     (world.account / name).write_bytes(kept)
     eventually(lambda: source.state().up)
 
@@ -108,7 +108,9 @@ def test_the_kubelet_is_verified_by_the_nodes_name(world):
     address = f"https://127.0.0.1:{world.cluster.port}"
     source = world.open("kubelet", kubelet_address=address)
     eventually(
-        lambda: f"kubernetes.kubelet-ca-file name who has signed it for {NODE}" in source.state().reason
+        lambda: (
+            f"kubernetes.kubelet-ca-file to the authority that signed it for {NODE}" in source.state().reason
+        )
     )
     assert world.cluster.requests == []
     world.cluster.use_certificate(*world.cluster.authority.certificate(NODE))
@@ -220,7 +222,7 @@ def test_a_client_certificate_counts(world):
         ({"user": {"auth-provider": {"name": "oidc"}}}, "gets a token from a program (auth-provider)"),
         ({"user": {}}, "HTTP 401: the API server wants a token, and the kubeconfig's user has none"),
         ({"server": "http://127.0.0.1:1"}, "only https keeps the token from others"),
-        ({"certificate-authority-data": "bm90aGluZw=="}, "its certificates are of no use"),
+        ({"certificate-authority-data": "bm90aGluZw=="}, "its certificates can't be used"),
     ],
     ids=["exec", "oidc", "none", "http", "no-ca"],
 )
@@ -252,7 +254,7 @@ def test_an_unverified_cluster_is_loud(world):
     path = kubeconfig(world, inline=False, **{"insecure-skip-tls-verify": True})
     source = world.open(kubeconfig=path)
     eventually(lambda: source.state().up)
-    assert "the kubeconfig says not to verify" in source.state().reason
+    assert "the kubeconfig turns off verification" in source.state().reason
 
 
 def test_no_secret_is_shown(world):

@@ -61,12 +61,12 @@ def test_it_is_asked_once_a_period(world):
 
 
 def test_legacy_warns_of_its_right(world):
-    """nodes/proxy allows to run commands in every container."""
+    """nodes/proxy allows running commands in every container."""
     world.cluster.put(pod("web-1"))
     source = world.open("kubelet-legacy", **kubelet(world, "kubelet"))
     eventually(lambda: source.state().up)
     assert world.counted["kubernetes_legacy"] == 1
-    assert any("run commands in every container" in one for one in world.said)
+    assert any("running commands in every container" in one for one in world.said)
 
 
 def test_the_missing_right_is_named(world):

@@ -13,6 +13,7 @@ from .pod import Pod
 
 _DIGEST_BYTES = 16
 TOO_LONG = f"expected an object of at most {answers.OBJECT_BYTES_MAX} bytes, got a larger one"
+TOO_MANY = f"expected at most {answers.LIST_OBJECTS_MAX} pods of one node, got more"
 
 
 class KnownPods:
@@ -46,11 +47,16 @@ class KnownPods:
         if event.type == answers.BOOKMARK:
             self.version = event.version or self.version
             return
-        found = self._decoded(event.data)
+        try:
+            uid, version = answers.identity(event.data)
+        except ValueError as error:
+            self.refused.add(str(error))
+            return
+        self.version = version or self.version
+        # An end is taken also of an object that is refused: its author may have made it so afterwards.
+        found = self._decoded(event.data) if event.type != answers.DELETED else {}
         if found is None:
             return
-        self.version = answers.text_at(found, "metadata", "resourceVersion") or self.version
-        uid = answers.text_at(found, "metadata", "uid")
         if event.type == answers.DELETED or not self._is_ours(found):
             self._pods.pop(uid, None)
         else:
@@ -59,6 +65,9 @@ class KnownPods:
                 return
             # A pod whose uid changed hands within its list comes last, so that it counts.
             if self._pods.get(pod.api_uid) == pod:
+                return
+            if pod.api_uid not in self._pods and len(self._pods) >= answers.LIST_OBJECTS_MAX:
+                self.refused.add(TOO_MANY)
                 return
             self._pods.pop(pod.api_uid, None)
             self._pods[pod.api_uid] = pod

@@ -16,7 +16,7 @@ from ..directory import Directory, ProcessKey
 from .guest import Guest
 from .hypervisors import candidates, recognised
 from .ids import MACHINES_MAX, ROOTS_MACHINES_MAX, MachineIds, Scope
-from .names import MachineNames
+from .names import SETTLE_NS, MachineNames
 from .question import Answer, ask, is_alive
 
 _ASKED_MAX = 100  # processes per frame; the others wait for the next. One takes some 140 µs.
@@ -54,6 +54,7 @@ class Machines:
         self._asked: dict[ProcessKey, _Asked] = {}
         self._ids = MachineIds(lambda process: is_alive(path, process))
         self._names = MachineNames()
+        self._first_ns: int | None = None  # of the first frame
 
     def resume(self, previous: Metadata) -> None:
         """Go on with the ids and names of a previous run's last frame."""
@@ -65,6 +66,10 @@ class Machines:
 
     def ask(self, activity: Activity) -> None:
         """Ask the processes of a frame that may run a machine and haven't been asked."""
+        if self._first_ns is None:
+            self._first_ns = activity.mono_ns
+        if activity.mono_ns - self._first_ns >= SETTLE_NS:
+            self._names.end_resuming()
         self._take_up(activity)
         comms = activity.processes.comm
         names = candidates(comms)
@@ -122,7 +127,10 @@ class Machines:
         if asked is None:
             asked = self._asked[key] = _Asked(comm)
         elif asked.comm != comm:
-            asked = self._asked[key] = _Asked(comm, machine_id=asked.machine_id, place=asked.place)
+            # Asked again at once, but behind new ones: it may have another name in each frame.
+            pause_ns = min(2 * asked.pause_ns, _PAUSE_MAX_NS)
+            asked = _Asked(comm, pause_ns=pause_ns, machine_id=asked.machine_id, place=asked.place)
+            self._asked[key] = asked
         return asked
 
     def _ask(self, key: ProcessKey, place: CgroupIdentity, now_ns: int) -> None:

@@ -85,7 +85,7 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
             "time for which a new pod's series wait for its name; then they are shown without",
             "s",
             ge=0,
-            le=600,
+            le=60,  # the calculator waits no longer
         ),
     ] = field(default=10.0, name="kubernetes.name-grace-s")
     kubernetes_kubelet_address: Annotated[

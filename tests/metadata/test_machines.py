@@ -305,3 +305,18 @@ def test_those_that_rename_themselves_hold_up_no_new_one(proc):
             rows.append((2, 7, 100, 0, QEMU))
         frame = stage.take(activity(second * S, rows, {2: "/"}))
     assert own(frame)[7] == f"qemu-{U}"
+
+
+def test_a_machine_beyond_the_limit_has_an_id_once_there_is_room(proc, monkeypatch):
+    """Not never, for the one time that it was asked."""
+    monkeypatch.setattr("services.metadata.machines.ids.MACHINES_MAX", 2)
+    rows = [(2, pid, pid, 0, QEMU) for pid in (7, 8, 9)]
+    for pid in (7, 8, 9):
+        proc.run(pid, pid, "qemu-system-x86_64", "-name", "x", uid=1000)
+    stage = Stage(proc.path)
+    assert own(stage.take(activity(S, rows, {2: "/"}))).keys() == {7, 8}
+    proc.end(7)
+    for second in range(2, 1000, 20):
+        frame = stage.take(activity(second * S, rows[1:], {2: "/"}))
+    assert own(frame) == {8: "qemu-8.8@1000", 9: "qemu-9.9@1000"}
+    assert len(stage.said("machines_limit")) > 0

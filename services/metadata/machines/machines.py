@@ -20,8 +20,8 @@ from .names import SETTLE_NS, MachineNames
 from .question import Answer, ask, is_alive
 
 _ASKED_MAX = 100  # processes per frame; the others wait for the next. One takes some 140 µs.
-# Those that run no machine, or can't be read, are asked again: a wrapper of the same name may start the
-# hypervisor in its place. After 1 s, then after twice the time.
+# Those that run no machine, can't be read or are beyond the limit are asked again: a wrapper of the same name
+# may start the hypervisor in its place. After 1 s, then after twice the time.
 _PAUSE_MIN_NS, _PAUSE_MAX_NS = 10**9, 64 * 10**9
 _UNKNOWN_UID = -1  # of a process that has ended: no other one shares its id
 _NOWHERE = CgroupIdentity()
@@ -136,20 +136,26 @@ class Machines:
     def _ask(self, key: ProcessKey, place: CgroupIdentity, now_ns: int) -> None:
         asked = self._asked[key]
         answer = ask(self._path, *key)
+        guest = None
         if not isinstance(answer, procfs.Unread):
-            asked.guest = recognised(asked.comm, answer.arguments)
-        if isinstance(answer, procfs.Unread) or asked.guest is None:
+            guest = recognised(asked.comm, answer.arguments)
+            if guest is not None and not place.vm_id and not self._has_id(key, guest, answer, place):
+                guest = None
+        asked.guest = guest
+        if guest is None:
             asked.again_ns, asked.pause_ns = now_ns + asked.pause_ns, min(2 * asked.pause_ns, _PAUSE_MAX_NS)
-            return
-        if place.vm_id:
-            return
+
+    def _has_id(self, key: ProcessKey, guest: Guest, answer: Answer, place: CgroupIdentity) -> bool:
+        """Give a machine its id; False beyond the limit."""
         scope = Scope(answer.uid, place.container_id)
-        if not self._ids.give(key, asked.guest, scope, answer.parent_pid):
-            self._log.warning(
-                "machines_limit",
-                cause=f"user {scope.uid} runs more than {MACHINES_MAX} virtual machines in one container, or "
-                f"outside of any (root: {ROOTS_MACHINES_MAX}); further ones have no series of their own",
-            )
+        if self._ids.give(key, guest, scope, answer.parent_pid):
+            return True
+        self._log.warning(
+            "machines_limit",
+            cause=f"user {scope.uid} runs more than {MACHINES_MAX} virtual machines in one container, or "
+            f"outside of any (root: {ROOTS_MACHINES_MAX}); further ones have no series of their own",
+        )
+        return False
 
     def _tell(self, key: ProcessKey, place: CgroupIdentity) -> None:
         """Note where a machine's process is: it may have moved into the machine's cgroup meanwhile."""

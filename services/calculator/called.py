@@ -13,7 +13,7 @@ from .names import Names
 from .told_names import ContainerName, MachineName, PodName
 from .workloads import Alive
 
-# The longest that a name is awaited, whatever metadata says: its own limit is far below.
+# The longest that a name is awaited, whatever metadata says: its own limit (name-grace-s) is never longer.
 AWAITED_MAX_NS = 60_000_000_000
 # What the time between two calculators counts: one that is killed again and again ends the wait as well.
 _RESTART_STEP_NS = 1_000_000_000

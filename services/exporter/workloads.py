@@ -65,8 +65,9 @@ def rows_by_vm(containers: EnergyContainers) -> Rows:
 
 def rows_by_pod(energy: Energy) -> Rows:
     """A series per pod, with what its ended containers used: so it does not fall when one of them ends."""
-    labels = {uid: label_text(pod_labels(uid, pod_names(energy))) for uid in set(energy.containers.pod_uid)}
-    return Rows([labels[pod_uid] for pod_uid in energy.containers.pod_uid], shown_pods(energy))
+    pod_uids, names = energy.containers.pod_uid, pod_names(energy)
+    labels = {pod_uid: label_text(pod_labels(pod_uid, names)) for pod_uid in set(pod_uids)}
+    return Rows([labels[pod_uid] for pod_uid in pod_uids], shown_pods(energy))
 
 
 def pod_labels(pod_uid: str, names: Mapping[str, tuple[str, str]]) -> dict[str, str]:

@@ -100,6 +100,11 @@ def apart(identity: CgroupIdentity) -> CgroupIdentity:
     return replace(identity, container_id=f"{identity.container_id}@{_ROOT_UID}")
 
 
+def pod_apart(identity: CgroupIdentity) -> CgroupIdentity:
+    """The identity of a cgroup of root's in a container that claims a pod beside that."""
+    return replace(identity, pod_uid=f"{identity.pod_uid}@{_ROOT_UID}")
+
+
 def user_delegation(path: str) -> Delegation | None:
     """What the path itself tells: the cgroup of a user's systemd manager."""
     found = _USER_MANAGER.search(path)
@@ -123,6 +128,15 @@ def claim(path: str, places: Places = BUILT_IN) -> Claim | None:
     end = path.find("/", sum(map(len, parts[:depth])) + depth)
     _depth, outer = _container(parts[:depth], places)
     return Claim(outer is not None, path if end < 0 else path[:end])
+
+
+def names_pod_in_container(path: str, places: Places = BUILT_IN) -> bool:
+    """Whether the path names its pod within a container: a kubelet in it does (kind), and its root may."""
+    _machine_id, above = _machine(path, places)
+    parts = _SEPARATOR.split(above)
+    depth, _own = _container(parts, places)
+    outer_depth, outer = _container(parts[:depth], places)
+    return outer is not None and _pod_uid(parts[:depth]) != _pod_uid(parts[:outer_depth])
 
 
 def _machine(path: str, places: Places) -> tuple[str, str]:

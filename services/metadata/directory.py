@@ -26,6 +26,8 @@ from .cgroup_path import (
     identify,
     identify_owned,
     is_unmatched,
+    names_pod_in_container,
+    pod_apart,
     user_delegation,
 )
 from .places import BUILT_IN, Places
@@ -123,7 +125,7 @@ class Directory:
 
         Older cgroups first (ids grow), so that which units have names doesn't depend on the order of a walk.
         """
-        claimed = set()
+        claimed, pods = set(), set()
         for cgroup_id in sorted(wanted):
             path = paths.get(cgroup_id, "")
             identity = identify(path, self.places)
@@ -132,7 +134,9 @@ class Directory:
             unmatched = is_unmatched(path, identity)
             self._cgroups[cgroup_id] = _Cgroup(path, self._bounded(identity), now_ns, now_ns, unmatched)
             claimed.add(identity.container_id)
+            pods.add(identity.pod_uid)
         self._settle(claimed - {""}, now_ns)
+        self._settle_pods(pods - {""}, now_ns)
 
     def _settle(self, container_ids: set[str], now_ns: int) -> None:
         """Leave each id to one cgroup and those below it; show others that claim it, and exist, apart.
@@ -150,6 +154,22 @@ class Directory:
                 for cgroup_id in claimants[claimed]:
                     cgroup = self._cgroups[cgroup_id]
                     cgroup.identity = apart(cgroup.identity)
+
+    def _settle_pods(self, pod_uids: set[str], now_ns: int) -> None:
+        """Leave each pod to its cgroups outside of other containers, if there are any; show others apart."""
+        inner: dict[str, list[_Cgroup]] = {}
+        outside = set()
+        for cgroup in self._cgroups.values() if pod_uids else ():
+            pod_uid = cgroup.identity.pod_uid
+            if pod_uid not in pod_uids or cgroup.seen_ns != now_ns:
+                continue
+            if names_pod_in_container(cgroup.path, self.places):
+                inner.setdefault(pod_uid, []).append(cgroup)
+            else:
+                outside.add(pod_uid)
+        for pod_uid in inner.keys() & outside:
+            for cgroup in inner[pod_uid]:
+                cgroup.identity = pod_apart(cgroup.identity)
 
     def containers(self) -> dict[str, CgroupIdentity]:
         """Every container that a cgroup or a process is in, by id."""

@@ -86,7 +86,7 @@ class MetadataSettings(CommonSettings, kw_only=True, frozen=True):
             "then they begin without one",
             "s",
             ge=0,
-            le=600,
+            le=60,  # the calculator waits no longer
         ),
     ] = field(default=10.0, name="kubernetes.name-grace-s")
     kubernetes_kubelet_address: Annotated[

@@ -209,15 +209,6 @@ def test_a_stop_and_a_start_are_told_without_alarm(run_directory, pin_path):
     assert errors == []
 
 
-def test_a_policy_without_its_data_ends_up(run_directory, pin_path):
-    """Idle energy can't go by CPU requests while no metadata reports any: `up` ends with 78, naming it."""
-    with Pipeline(run_directory, pin_path, idle_policy="requests") as running:
-        assert running.process.wait(30) == 78
-    assert running.said(r"calculator fatal cause=.*idle-policy is requests: .*set idle-policy to node, even")
-    assert running.said("calculator ended with exit code 78")
-    assert not pin_path.exists()
-
-
 def test_health_follows_the_age_of_the_last_frame(pipeline):
     """0 while frames come, 1 when they have stopped coming."""
     for service in SERVICES:

@@ -64,7 +64,7 @@ def test_names_and_sums_whatever_the_api_does(cluster, node, kubepods, wattline,
     with TcpRelay(cluster.url) as relay:
         relay.refuse()
         write_kubeconfig(kubeconfig, relay.url, cluster.ca_file, account.token())
-        with wattline(kubeconfig, node.name, kubernetes_name_grace_s="90") as watching:
+        with wattline(kubeconfig, node.name, kubernetes_name_grace_s="60") as watching:
             scenes = Scenes(node, kubepods, watching)
             _before_it_answers(scenes, relay)
             _killed(scenes, cluster)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.exporter import workloads
 from services.exporter.label_names import label_names
 from wattline.wire.columns import U8
 
@@ -82,6 +83,17 @@ def test_a_pods_series_and_info_share_their_labels():
         {"pod_uid": "p", "pod_name": "name-of-p", "namespace": "shop"},
         {"pod_uid": "q"},
     ]
+
+
+def test_names_are_read_once_however_many_pods_there_are(monkeypatch):
+    """Not once for each pod: 2,000 pods took 0.9 s of a scrape."""
+    read = []
+    pod_names = workloads.pod_names
+    monkeypatch.setattr(workloads, "pod_names", lambda energy: read.append(1) or pod_names(energy))
+    uids = [f"p{number}" for number in range(100)]
+    containers = [(f"c-{uid}", uid, "containerd", 1, [1], [0]) for uid in uids]
+    workloads.rows_by_pod(books(ZONE, containers, [], [], pods=pods(**dict.fromkeys(uids, 0))))
+    assert len(read) == 1
 
 
 def test_a_pods_info_says_whose_it_is():

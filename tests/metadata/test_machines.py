@@ -131,6 +131,25 @@ def test_a_restart_of_metadata_knows_a_machine_by_any_name(proc):
     assert not stage._stage._machines._ids.waiting()
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_name_of_a_previous_run_is_no_later_machines(proc, is_there):
+    """Ids by cgroup come again (Proxmox' 101): the next machine of that id has a name of its own."""
+    proc.run(7, 100, "/usr/bin/kvm", "-id", "101", "-name", "db", "-uuid", U)
+    rows, paths = [(3, 7, 100, 0, "kvm")], {3: PROXMOX}
+    before = Stage(proc.path).take(activity(S, rows, paths))
+    stage = Stage(proc.path, earlier=before)
+    for second in range(2, 15):
+        frame = stage.take(activity(second * S, *((rows, paths) if is_there else ([], {}))))
+        assert called(frame) == ({"qemu-101": ("db", U, "qemu")} if is_there else {})
+    proc.end(7)
+    for second in range(15, 1000, 20):
+        frame = stage.take(activity(second * S, []))
+    assert called(frame) == {}
+    proc.run(9, 900, "/usr/bin/kvm", "-id", "101", "-name", "web")
+    frame = stage.take(activity(1000 * S, [(4, 9, 900, 0, "kvm")], {4: PROXMOX}))
+    assert called(frame) == {"qemu-101": ("web", "", "qemu")}
+
+
 def test_another_name_of_a_process_changes_no_name_of_its_machine(proc):
     """Nor does it make the row go: what it says then is no hypervisor's command line."""
     proc.run(7, 100, "qemu-system-x86_64", "-uuid", U, "-name", "web")
@@ -270,3 +289,34 @@ def test_a_crowd_is_asked_bit_by_bit(proc, monkeypatch):
         counts.append(len(looks) - before)
     assert counts == [100, 100, 100]
     assert {pid for pid, _start in looks} == {*range(100, 350)}
+
+
+def test_those_that_rename_themselves_hold_up_no_new_one(proc):
+    """A user's hundred processes that have another name in each frame; a machine comes after them."""
+    crowd = range(100, 200)
+    for pid in crowd:
+        proc.run(pid, 1, "qemu-system-x86_64", "-name", "x", uid=1000)
+    stage = Stage(proc.path)
+    for second in range(1, 6):
+        rows = [(2, pid, 1, 0, f"qemu-system-{second}") for pid in crowd]
+        if second == 3:
+            proc.run(7, 100, "qemu-system-x86_64", "-uuid", U)
+        if second >= 3:
+            rows.append((2, 7, 100, 0, QEMU))
+        frame = stage.take(activity(second * S, rows, {2: "/"}))
+    assert own(frame)[7] == f"qemu-{U}"
+
+
+def test_a_machine_beyond_the_limit_has_an_id_once_there_is_room(proc, monkeypatch):
+    """Not never, for the one time that it was asked."""
+    monkeypatch.setattr("services.metadata.machines.ids.MACHINES_MAX", 2)
+    rows = [(2, pid, pid, 0, QEMU) for pid in (7, 8, 9)]
+    for pid in (7, 8, 9):
+        proc.run(pid, pid, "qemu-system-x86_64", "-name", "x", uid=1000)
+    stage = Stage(proc.path)
+    assert own(stage.take(activity(S, rows, {2: "/"}))).keys() == {7, 8}
+    proc.end(7)
+    for second in range(2, 1000, 20):
+        frame = stage.take(activity(second * S, rows[1:], {2: "/"}))
+    assert own(frame) == {8: "qemu-8.8@1000", 9: "qemu-9.9@1000"}
+    assert len(stage.said("machines_limit")) > 0

@@ -11,8 +11,9 @@ from services.metadata.container_names import may_name
 
 from .machine import ROOT, FakeProc, Stage, activity, own_containers
 
-A, B = "a1" * 32, "b2" * 32
+A, B, C, D, E = "a1" * 32, "b2" * 32, "c3" * 32, "d4" * 32, "e5" * 32
 POD = "01234567-89ab-cdef-0123-456789abcdef"
+OTHER_POD, INNER_POD = f"a{POD[1:]}", f"b{POD[1:]}"
 MANAGER = "/user.slice/user-1000.slice/user@1000.service"
 UID, OTHER = 60999, 60998
 
@@ -174,6 +175,25 @@ def test_a_cgroup_in_another_container_comes_second(stage):
     nested, real = f"/docker/{B}/docker/{A}", f"/docker/{A}"
     assert named(stage.take(activity(1, [], {5: nested}))) == {nested: A}
     assert named(stage.take(activity(2, [], {5: nested, 6: real}))) == {nested: f"{A}@0", real: A}
+
+
+def test_a_pod_in_another_container_comes_second(stage):
+    """A container's root can't give its energy to a pod beside it; pods of a kubelet in it (kind) stay."""
+    own, other = f"/kubepods/pod{OTHER_POD}/{A}", f"/kubepods/pod{POD}/{B}"
+    fake = f"{own}/kubepods/pod{POD}/{C}"
+    inner = f"{own}/kubepods/pod{INNER_POD}/{D}"
+    docker = f"{own}/docker/{E}"
+
+    def pods(mono_ns, **paths):
+        frame = stage.take(activity(mono_ns, [], {int(name[1:]): path for name, path in paths.items()}))
+        return dict(zip(frame.cgroups.path, frame.cgroups.pod_uid, strict=True))
+
+    expected = {own: OTHER_POD, inner: INNER_POD, docker: OTHER_POD}
+    assert pods(1, c5=own, c6=inner, c7=docker, c8=fake) == {**expected, fake: POD}
+    expected |= {fake: f"{POD}@0", other: POD}
+    assert pods(2, c5=own, c6=inner, c7=docker, c8=fake, c9=other) == expected
+    expected[f"{fake}/x"] = f"{POD}@0"
+    assert pods(3, c5=own, c6=inner, c7=docker, c8=fake, c9=other, c10=f"{fake}/x") == expected
 
 
 def test_a_container_that_starts_again_keeps_its_name(stage):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.metadata.cluster.pod import CONTAINER, EPHEMERAL, INIT, SIDECAR, Pod, PodContainer
 from services.metadata.cluster.read_pod import read_pod
 
-from .pod_objects import HASH, UID, ident, owned_by, pod_object, spec_of, status_of, terminated
+from .pod_objects import CREATED, HASH, UID, ident, owned_by, pod_object, spec_of, status_of, terminated
 
 
 def containers(found):
@@ -115,8 +115,25 @@ SOURCE = {"kubernetes.io/config.source": "file"}
 )
 def test_a_static_pod_has_the_uid_of_its_cgroups(uid, annotations, path_uid):
     """Mirror and static pod are one, and no other pod can be taken for one."""
-    found = read_pod(pod_object(uid=uid, metadata={"annotations": annotations}), ())
+    status = {"containerStatuses": [status_of("app", 1)]}
+    found = read_pod(pod_object(uid=uid, metadata={"annotations": annotations}, status=status), ())
     assert (found.uid, found.api_uid) == (path_uid, uid)
+
+
+@pytest.mark.parametrize(
+    ("status", "path_uid"),
+    [
+        ({}, UID),
+        ({"conditions": [], "containerStatuses": []}, UID),
+        ({"startTime": CREATED}, HASH),
+        ({"containerStatuses": [status_of("app")]}, HASH),
+        ({"initContainerStatuses": [status_of("first")]}, HASH),
+    ],
+)
+def test_a_mirror_is_one_once_a_kubelet_has_reported_it(status, path_uid):
+    """Anybody who may make pods can make a mirror of another's static pod; its kubelet reports none of it."""
+    found = read_pod(pod_object(metadata={"annotations": MIRROR}, status=status), ())
+    assert (found.uid, found.api_uid) == (path_uid, UID)
 
 
 def test_the_owner_is_read():
@@ -303,7 +320,7 @@ JSON = st.recursive(
 WORDS = """metadata spec status uid name namespace labels annotations ownerReferences kind controller
 apiVersion containers initContainers ephemeralContainers containerStatuses initContainerStatuses resources
 requests limits cpu memory restartPolicy containerID state lastState terminated qosClass creationTimestamp
-kubernetes.io/config.mirror kubernetes.io/config.hash pod-template-hash app"""
+kubernetes.io/config.mirror kubernetes.io/config.hash pod-template-hash startTime app"""
 KEYS = st.sampled_from(WORDS.split())
 LIKE_A_POD = st.recursive(
     JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6)

@@ -96,7 +96,8 @@ def rows(frame: AnyFrame) -> Iterator[str]:
         value = getattr(frame, name)
         if isinstance(value, Table):
             yield f"  {name} ({len(value)} rows)"
-            yield from (f"    {text}" for text in _table(value, counters))
+            if len(value):
+                yield from (f"    {text}" for text in _table(value, counters))
         elif name not in _HEADER_FIELDS:
             yield f"  {name} = {value}"
 

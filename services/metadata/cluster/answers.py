@@ -45,6 +45,15 @@ class _Bookmark(msgspec.Struct):
     metadata: _Meta = msgspec.field(default_factory=_Meta)
 
 
+class _ObjectMeta(msgspec.Struct):
+    uid: str = ""
+    version: str = msgspec.field(name="resourceVersion", default="")
+
+
+class _Object(msgspec.Struct):
+    metadata: _ObjectMeta = msgspec.field(default_factory=_ObjectMeta)
+
+
 @dataclass(frozen=True)
 class Page:
     """Part of a list. `version`: the resourceVersion. `more`: what asks for the next part, if any."""
@@ -127,6 +136,15 @@ def decode(data: bytes) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise ValueError(f"expected an object, got {type(found).__name__}")  # noqa: TRY004 bad input, not a bug
     return found
+
+
+def identity(data: bytes) -> tuple[str, str]:
+    """(uid, resourceVersion) of an object however large: what else it has is skipped. Raises ValueError."""
+    try:
+        found = msgspec.json.decode(data, type=_Object).metadata
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise ValueError("expected an object in JSON, got something else") from None
+    return found.uid, found.version
 
 
 def text_at(found: Mapping[str, Any], *path: str) -> str:

@@ -12,7 +12,10 @@ from .callbacks import ReadPod
 from .pod import Pod
 
 _DIGEST_BYTES = 16
+_FAILED = "Failed"
+_STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 TOO_LONG = f"expected an object of at most {answers.OBJECT_BYTES_MAX} bytes, got a larger one"
+TOO_MANY = f"expected at most {answers.LIST_OBJECTS_MAX} pods of one node, got more"
 
 
 class KnownPods:
@@ -46,12 +49,17 @@ class KnownPods:
         if event.type == answers.BOOKMARK:
             self.version = event.version or self.version
             return
-        found = self._decoded(event.data)
+        try:
+            uid, version = answers.identity(event.data)
+        except ValueError as error:
+            self.refused.add(str(error))
+            return
+        self.version = version or self.version
+        # An end is taken also of an object that is refused: its author may have made it so afterwards.
+        found = self._decoded(event.data) if event.type != answers.DELETED else {}
         if found is None:
             return
-        self.version = answers.text_at(found, "metadata", "resourceVersion") or self.version
-        uid = answers.text_at(found, "metadata", "uid")
-        if event.type == answers.DELETED or not self._is_ours(found):
+        if event.type == answers.DELETED or not self._may_run(found):
             self._pods.pop(uid, None)
         else:
             pod = self._told(found)
@@ -59,6 +67,9 @@ class KnownPods:
                 return
             # A pod whose uid changed hands within its list comes last, so that it counts.
             if self._pods.get(pod.api_uid) == pod:
+                return
+            if pod.api_uid not in self._pods and len(self._pods) >= answers.LIST_OBJECTS_MAX:
+                self.refused.add(TOO_MANY)
                 return
             self._pods.pop(pod.api_uid, None)
             self._pods[pod.api_uid] = pod
@@ -71,7 +82,7 @@ class KnownPods:
 
     def _read(self, data: bytes) -> Pod | None:
         found = self._decoded(data)
-        return self._told(found) if found is not None and self._is_ours(found) else None
+        return self._told(found) if found is not None and self._may_run(found) else None
 
     def _decoded(self, data: bytes) -> Mapping[str, Any] | None:
         try:
@@ -87,8 +98,17 @@ class KnownPods:
             self.refused.add(str(error))
             return None
 
-    def _is_ours(self, found: Mapping[str, Any]) -> bool:
-        return not self._node or answers.text_at(found, "spec", "nodeName") == self._node
+    def _may_run(self, found: Mapping[str, Any]) -> bool:
+        """Whether a pod is this node's, and not one that its kubelet has rejected.
+
+        Source: kubernetes/pkg/kubelet/kubelet.go, rejectPod: Failed, no container has a status.
+        """
+        if self._node and answers.text_at(found, "spec", "nodeName") != self._node:
+            return False
+        status = found.get("status")
+        if not isinstance(status, Mapping) or status.get("phase") != _FAILED:
+            return True
+        return any(status.get(containers) for containers in _STATUSES)
 
 
 class PolledPods(KnownPods):

@@ -63,7 +63,7 @@ def _read(pod: Part, labels: Collection[str]) -> Pod:
         qos_class = resources.qos_class(spec, [*spec.parts("containers"), *spec.parts("initContainers")])
     chosen = {label: its_labels.text(label, _LABEL_MAX) for label in labels if label in its_labels.found}
     return Pod(
-        uid=_static_uid(annotations) or api_uid,
+        uid=_static_uid(annotations, pod.part("status")) or api_uid,
         api_uid=api_uid,
         name=metadata.required("name"),
         namespace=metadata.required("namespace"),
@@ -82,9 +82,15 @@ def _shown(trouble: Sequence[str]) -> str:
     return trouble[0] + more if trouble else ""
 
 
-def _static_uid(annotations: Part) -> str:
-    """The uid that a mirror pod's static pod runs under; empty for any other pod."""
+def _static_uid(annotations: Part, status: Part) -> str:
+    """The uid that a mirror pod's static pod runs under; empty for any other pod.
+
+    Anybody who may make pods can write the annotations, for a node of their choice. Its kubelet soon removes
+    such a pod and reports no status of it: so a mirror without one may be anybody's.
+    """
     if annotations.found.get(_MIRROR) is None:
+        return ""
+    if not (status.found.get("startTime") or any(status.parts(in_status) for _, in_status, _ in _LISTS)):
         return ""
     hashes = [annotations.found.get(key) for key in (_HASH, _MIRROR)]
     return next((one for one in hashes if isinstance(one, str) and _STATIC_UID.fullmatch(one)), "")

@@ -16,12 +16,12 @@ from ..directory import Directory, ProcessKey
 from .guest import Guest
 from .hypervisors import candidates, recognised
 from .ids import MACHINES_MAX, ROOTS_MACHINES_MAX, MachineIds, Scope
-from .names import MachineNames
+from .names import SETTLE_NS, MachineNames
 from .question import Answer, ask, is_alive
 
 _ASKED_MAX = 100  # processes per frame; the others wait for the next. One takes some 140 µs.
-# Those that run no machine, or can't be read, are asked again: a wrapper of the same name may start the
-# hypervisor in its place. After 1 s, then after twice the time.
+# Those that run no machine, can't be read or are beyond the limit are asked again: a wrapper of the same name
+# may start the hypervisor in its place. After 1 s, then after twice the time.
 _PAUSE_MIN_NS, _PAUSE_MAX_NS = 10**9, 64 * 10**9
 _UNKNOWN_UID = -1  # of a process that has ended: no other one shares its id
 _NOWHERE = CgroupIdentity()
@@ -54,6 +54,7 @@ class Machines:
         self._asked: dict[ProcessKey, _Asked] = {}
         self._ids = MachineIds(lambda process: is_alive(path, process))
         self._names = MachineNames()
+        self._first_ns: int | None = None  # of the first frame
 
     def resume(self, previous: Metadata) -> None:
         """Go on with the ids and names of a previous run's last frame."""
@@ -65,6 +66,10 @@ class Machines:
 
     def ask(self, activity: Activity) -> None:
         """Ask the processes of a frame that may run a machine and haven't been asked."""
+        if self._first_ns is None:
+            self._first_ns = activity.mono_ns
+        if activity.mono_ns - self._first_ns >= SETTLE_NS:
+            self._names.end_resuming()
         self._take_up(activity)
         comms = activity.processes.comm
         names = candidates(comms)
@@ -122,26 +127,35 @@ class Machines:
         if asked is None:
             asked = self._asked[key] = _Asked(comm)
         elif asked.comm != comm:
-            asked = self._asked[key] = _Asked(comm, machine_id=asked.machine_id, place=asked.place)
+            # Asked again at once, but behind new ones: it may have another name in each frame.
+            pause_ns = min(2 * asked.pause_ns, _PAUSE_MAX_NS)
+            asked = _Asked(comm, pause_ns=pause_ns, machine_id=asked.machine_id, place=asked.place)
+            self._asked[key] = asked
         return asked
 
     def _ask(self, key: ProcessKey, place: CgroupIdentity, now_ns: int) -> None:
         asked = self._asked[key]
         answer = ask(self._path, *key)
+        guest = None
         if not isinstance(answer, procfs.Unread):
-            asked.guest = recognised(asked.comm, answer.arguments)
-        if isinstance(answer, procfs.Unread) or asked.guest is None:
+            guest = recognised(asked.comm, answer.arguments)
+            if guest is not None and not place.vm_id and not self._has_id(key, guest, answer, place):
+                guest = None
+        asked.guest = guest
+        if guest is None:
             asked.again_ns, asked.pause_ns = now_ns + asked.pause_ns, min(2 * asked.pause_ns, _PAUSE_MAX_NS)
-            return
-        if place.vm_id:
-            return
+
+    def _has_id(self, key: ProcessKey, guest: Guest, answer: Answer, place: CgroupIdentity) -> bool:
+        """Give a machine its id; False beyond the limit."""
         scope = Scope(answer.uid, place.container_id)
-        if not self._ids.give(key, asked.guest, scope, answer.parent_pid):
-            self._log.warning(
-                "machines_limit",
-                cause=f"user {scope.uid} runs more than {MACHINES_MAX} virtual machines in one container, or "
-                f"outside of any (root: {ROOTS_MACHINES_MAX}); further ones have no series of their own",
-            )
+        if self._ids.give(key, guest, scope, answer.parent_pid):
+            return True
+        self._log.warning(
+            "machines_limit",
+            cause=f"user {scope.uid} runs more than {MACHINES_MAX} virtual machines in one container, or "
+            f"outside of any (root: {ROOTS_MACHINES_MAX}); further ones have no series of their own",
+        )
+        return False
 
     def _tell(self, key: ProcessKey, place: CgroupIdentity) -> None:
         """Note where a machine's process is: it may have moved into the machine's cgroup meanwhile."""

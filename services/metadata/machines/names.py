@@ -49,6 +49,10 @@ class MachineNames:
         columns = (table.vm_name, table.namespace or empty, table.uuid or empty, table.hypervisor or empty)
         self._earlier = dict(zip(table.vm_id, map(_Name, *columns), strict=True))
 
+    def end_resuming(self) -> None:
+        """Drop what a previous run has said of machines that haven't come: their ids may be others' later."""
+        self._earlier.clear()
+
     def tell(self, machine_id: str, guest: Guest) -> None:
         """Take what a process of a machine says. The first one counts: a machine has one such process."""
         self._told.setdefault(machine_id, guest)
@@ -73,7 +77,7 @@ class MachineNames:
             if machine_id in self._names:
                 continue
             if machine_id in self._earlier:
-                self._names[machine_id] = self._earlier[machine_id]
+                self._names[machine_id] = self._earlier.pop(machine_id)
             elif machine_id not in self._told and now_ns - since_ns < SETTLE_NS:
                 continue
             elif identity.pod_uid not in awaited:

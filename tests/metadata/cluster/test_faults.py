@@ -256,6 +256,27 @@ def test_too_many_pods_are_said(world, monkeypatch):
     assert source.pods() == {}
 
 
+def rejected(name):
+    """A pod that the kubelet had no room for: it never runs, and its object stays for long."""
+    return pod(name) | {"status": {"phase": "Failed", "reason": "OutOfcpu", "qosClass": "Burstable"}}
+
+
+def test_pods_that_never_ran_take_nobodys_place(world, monkeypatch):
+    """Anybody who may make pods can make thousands of them on a node that has no room."""
+    monkeypatch.setattr("services.metadata.cluster.answers.LIST_OBJECTS_MAX", 10)
+    for number in range(30):
+        world.cluster.put(rejected(f"never-{number:02}"))
+    world.cluster.put(pod("web-1"))
+    world.cluster.page_pods = 4
+    source = world.open()
+    eventually(lambda: names(source) == {"web-1"}, source)
+    for number in range(30, 60):
+        world.cluster.put(rejected(f"never-{number:02}"))
+    world.cluster.put(pod("web-2"))
+    eventually(lambda: names(source) == {"web-1", "web-2"}, source)
+    assert (source.state().up, world.counted) == (True, {})
+
+
 def test_pages_that_are_too_large_get_smaller(world, monkeypatch):
     """A hundred pods may have a megabyte of annotations each."""
     monkeypatch.setattr("services.metadata.cluster.client.BODY_BYTES_MAX", 200_000)

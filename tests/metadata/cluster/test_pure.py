@@ -134,3 +134,25 @@ def test_an_event_moves_the_version_on(kind):
     known.apply(answers.Event("BOOKMARK", version="12"))
     assert known.version == "12"
     assert set(known.by_uid) == {uid_of("web-1")}
+
+
+@pytest.mark.parametrize("more", [{"v": "," * (answers.OBJECT_ELEMENTS_MAX + 1)}, {"v": ["x"] * 60_000}])
+def test_a_pod_ends_though_its_object_is_refused(more):
+    """Its author can make it so large when it is known already: it would stay until the next list."""
+    known = KnownPods(read_pod, NODE)
+    known.replace(known.read([json.dumps(pod("web-1")).encode()]), "5")
+    found = pod("web-1")
+    found["metadata"] |= {"resourceVersion": "9", "annotations": more}
+    known.apply(answers.Event("MODIFIED", json.dumps(found).encode()))
+    assert set(known.by_uid) == {uid_of("web-1")}
+    assert (known.version, len(known.refused.take())) == ("9", 1)
+    known.apply(answers.Event("DELETED", json.dumps(found).encode()))
+    assert not known.by_uid
+
+
+def test_a_watch_brings_no_more_pods_than_a_list_may():
+    known = KnownPods(read_pod, NODE)
+    for number in range(answers.LIST_OBJECTS_MAX + 1):
+        known.apply(answers.Event("ADDED", json.dumps(pod(f"web-{number}")).encode()))
+    assert len(known.by_uid) == answers.LIST_OBJECTS_MAX
+    assert known.refused.take() == [f"expected at most {answers.LIST_OBJECTS_MAX} pods of one node, got more"]

@@ -3,6 +3,7 @@
 
 import pytest
 
+from services.calculator.called import AWAITED_MAX_NS
 from services.metadata.cluster import choice
 from services.metadata.cluster.label_names import parse_labels
 from services.metadata.cluster.source import families, in_use, open_source
@@ -94,7 +95,8 @@ def test_labels_that_no_pod_has(text, said):
         ("WATTLINE_KUBERNETES_KUBELET_ADDRESS", "https://:10250", "no host"),
         ("WATTLINE_KUBERNETES_KUBELET_ADDRESS", "https://h:x", "no host and port"),
         ("WATTLINE_KUBERNETES_PERIOD_S", "0", "1 to 300"),
-        ("WATTLINE_KUBERNETES_NAME_GRACE_S", "-1", "0 to 600"),
+        ("WATTLINE_KUBERNETES_NAME_GRACE_S", "-1", "0 to 60"),
+        ("WATTLINE_KUBERNETES_NAME_GRACE_S", f"{AWAITED_MAX_NS / 1e9 + 1}", "0 to 60"),
     ],
 )
 def test_a_wrong_value_ends_the_service_with_its_cure(variable, value, said):

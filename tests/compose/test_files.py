@@ -192,7 +192,7 @@ def test_only_powers_image_gives_a_capability():
 
 
 def test_every_image_installs_its_own_lock_alone():
-    """Of Debian's and Python's packages, each target names its own; hashes are compared. Metadata may ask a cluster."""
+    """Of Debian's and Python's packages, each target names its own; hashes are compared."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     for service in SERVICES:
         (stage,) = re.findall(rf"FROM [\w-]+ AS {service}-build\n(.*?)\n\n", text, flags=re.DOTALL)

@@ -96,8 +96,7 @@ def rows(frame: AnyFrame) -> Iterator[str]:
         value = getattr(frame, name)
         if isinstance(value, Table):
             yield f"  {name} ({len(value)} rows)"
-            if len(value):
-                yield from (f"    {text}" for text in _table(value, counters))
+            yield from (f"    {text}" for text in _table(value, counters))
         elif name not in _HEADER_FIELDS:
             yield f"  {name} = {value}"
 

@@ -112,7 +112,14 @@ def test_users_of_gpus_are_counted():
 def test_new_columns_are_shown_where_they_are():
     """What an older stage doesn't tell is neither a column of zeros nor a heading."""
     new, old = ("\n".join(rows(published(name))) for name in ("energy_full_2", "energy_full"))
-    for told in ("share_by", "observed-min", "idle_doubt_uw", "disagreement_uj", "machine-qemu-1-db", "terminated"):
+    for told in (
+        "share_by",
+        "observed-min",
+        "idle_doubt_uw",
+        "disagreement_uj",
+        "machine-qemu-1-db",
+        "terminated",
+    ):
         assert told in new
         assert told not in old
     assert "  activity_skew_ns = 21000\n" in new

@@ -14,6 +14,7 @@ from wattline.wire.frames import (
     EnergyUnattributed,
     EnergyZones,
 )
+from wattline.wire.table import if_any
 
 from .accounts import Accounts
 from .columns import Ints, u32, u64
@@ -39,8 +40,6 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
         np.add.at(summed, owners, totals[processes])
         return u64(summed)
 
-    vm_ids = [one.vm_id for one in listed]
-    units = [one.unit for one in listed]
     return {
         "zones": _zones(state.zones, rules),
         "spares": _spares(state.zones),
@@ -49,8 +48,8 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
             container_id=[one.container_id for one in listed],
             pod_uid=[one.pod_uid for one in listed],
             runtime=[one.runtime for one in listed],
-            vm_id=vm_ids if any(vm_ids) else [],
-            unit=units if any(units) else [],
+            vm_id=if_any(one.vm_id for one in listed),
+            unit=if_any(one.unit for one in listed),
             **container_columns(state.called, listed),
             cpu_ns=with_members(accounts.cpu_ns),
             departed_cpu_ns=u64(accounts.cpu_ns[own]),

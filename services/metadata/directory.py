@@ -16,6 +16,7 @@ from wattline.wire.frames import (
     MetadataCgroups,
     MetadataProcesses,
 )
+from wattline.wire.table import if_any
 
 from .cgroup_path import (
     CgroupIdentity,
@@ -298,8 +299,8 @@ class Directory:
             container_id=[cgroup.identity.container_id for _id, cgroup in rows],
             runtime=[cgroup.identity.runtime for _id, cgroup in rows],
             pod_uid=[cgroup.identity.pod_uid for _id, cgroup in rows],
-            vm_id=_if_any([cgroup.identity.vm_id for _id, cgroup in rows]),
-            unit=_if_any([_unit(cgroup) for _id, cgroup in rows]),
+            vm_id=if_any([cgroup.identity.vm_id for _id, cgroup in rows]),
+            unit=if_any([_unit(cgroup) for _id, cgroup in rows]),
             cpu_request_m=U32()
             if cpu_requests_m is None
             else U32(cpu_requests_m.get(cgroup.identity.container_id, 0) for _id, cgroup in rows),
@@ -322,10 +323,10 @@ class Directory:
             container_id=[identity.container_id for identity in told],
             runtime=[identity.runtime for identity in told],
             pod_uid=[identity.pod_uid for identity in told],
-            vm_id=_if_any(
+            vm_id=if_any(
                 [identity.vm_id or machine for identity, machine in zip(own, machines, strict=False)]
             ),
-            unit=_if_any([identity.unit for identity in own]),
+            unit=if_any([identity.unit for identity in own]),
         )
 
     def _forget(self, before_ns: int) -> None:
@@ -337,8 +338,3 @@ class Directory:
 
 def _unit(cgroup: _Cgroup) -> str:
     return UNMATCHED_UNIT if cgroup.is_unmatched else cgroup.identity.unit
-
-
-def _if_any(names: list[str]) -> list[str]:
-    """A column that is absent where no row has anything in it."""
-    return names if any(names) else []

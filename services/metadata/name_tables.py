@@ -5,7 +5,7 @@ Published names never change, since they label series: the first one stays for a
 container or pod. A missing name may still come; readers have fixed that it is missing once it isn't awaited.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from wattline.wire.columns import U8
 from wattline.wire.frames import MetadataContainers
 from wattline.wire.identities import PodLabels, Pods, no_pod_labels, no_pods
 from wattline.wire.names import safe_name
+from wattline.wire.table import if_any
 
 from .cgroup_path import CgroupIdentity
 from .cluster.pod import PAUSE
@@ -77,7 +78,7 @@ class NameTables:
         return MetadataContainers(
             container_id=listed,
             container_name=[one.name for one in called],
-            kind=_if_any([one.kind for one in called]),
+            kind=if_any([one.kind for one in called]),
             is_awaited=U8(one in awaited for one in listed) if awaited else U8(),
         )
 
@@ -146,10 +147,10 @@ class NameTables:
             pod_uid=listed,
             pod_name=[pod.name if pod else "" for pod in found],
             namespace=[pod.namespace if pod else "" for pod in found],
-            api_uid=_if_any([pod.api_uid if pod and pod.api_uid != pod.uid else "" for pod in found]),
-            owner_kind=_if_any([pod.owner_kind if pod else "" for pod in found]),
-            owner_name=_if_any([pod.owner_name if pod else "" for pod in found]),
-            qos_class=_if_any([pod.qos_class if pod else "" for pod in found]),
+            api_uid=if_any([pod.api_uid if pod and pod.api_uid != pod.uid else "" for pod in found]),
+            owner_kind=if_any([pod.owner_kind if pod else "" for pod in found]),
+            owner_name=if_any([pod.owner_name if pod else "" for pod in found]),
+            qos_class=if_any([pod.qos_class if pod else "" for pod in found]),
             is_awaited=U8(one in awaited for one in listed) if awaited else U8(),
         )
         labels = [(one, *label) for one in sorted(known) for label in sorted(known[one].labels.items())]
@@ -175,8 +176,3 @@ class NameTables:
 
 def _is_roots(identity: CgroupIdentity) -> bool:
     return _OWNED not in identity.container_id and _OWNED not in identity.pod_uid
-
-
-def _if_any(names: Sequence[str]) -> list[str]:
-    """A column that is absent where no row has anything in it."""
-    return [*names] if any(names) else []

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of containers and pods: asks who knows them, and joins the answers to what is running."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from wattline.runtime import Runtime
 from wattline.wire.frames import Activity, MetadataCgroups, MetadataContainers, SourceState
@@ -17,6 +18,7 @@ from .settings import MetadataSettings
 
 # The program that keeps a pod's namespaces: in Kubernetes' own image, and in OpenShift's.
 _PAUSE_COMMS = ("pause", "pod")
+_NO_PODS: Mapping[str, Pod] = MappingProxyType({})
 
 
 class Naming:
@@ -66,9 +68,9 @@ class Naming:
             *self._tables.pods(pod_uids, self._now_ns),
         )
 
-    def reported_pods(self) -> Collection[Pod]:
-        """The node's pods as the cluster has them now; none without a cluster."""
-        return self._cluster.pods().values() if self._cluster is not None else ()
+    def reported_pods(self) -> Mapping[str, Pod]:
+        """The node's pods by uid, as the cluster has them now; none without a cluster."""
+        return self._cluster.pods() if self._cluster is not None else _NO_PODS
 
     def pod(self, pod_uid: str) -> Pod | None:
         """A pod that the cluster has reported."""

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of frames: rows as columns, with safe names."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from msgspec import Struct
 
 from .names import are_safe, safe_name, safe_names
+
+
+def if_any(names: Iterable[str]) -> list[str]:
+    """An optional column of names; absent (empty) where no row has anything in it."""
+    column = [*names]
+    return column if any(column) else []
 
 
 class Safe(Struct, kw_only=True):

@@ -159,9 +159,14 @@ class Kubelet:
                     "the kubeconfig's user has a client certificate, which can't be used with "
                     "kubernetes.kubelet-ca-file or kubernetes.kubelet-verify=false: use a user with a token"
                 )
-        unverified = (
-            "" if self._verify else "the kubelet's certificate isn't verified (kubernetes.kubelet-verify)"
-        )
+        unverified = ""
+        if not self._verify:
+            unverified = "the kubelet's certificate isn't verified (kubernetes.kubelet-verify)"
+        elif self._trust is None and not identity.verify:
+            unverified = (
+                "the kubeconfig turns off verification of the kubelet's certificate, too: set "
+                "kubernetes.kubelet-ca-file"
+            )
         return Server(
             what="the kubelet",
             host=self._host,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from wattline.wire.frames import SourceState
 
+from .callbacks import Count
 from .grpc_unary import CallError, UnaryCall
 from .held_devices import ANSWER_BYTES_MAX, HeldDevice, read_answer
 
@@ -32,8 +33,6 @@ _CURES = {
     "UNAVAILABLE": "the kubelet is starting or stopping",
     "DEADLINE_EXCEEDED": "the kubelet is too busy",
 }
-
-Count = Callable[[str, object], None]
 
 
 class _Failed(Exception):  # noqa: N818 named by what happened

@@ -2,11 +2,12 @@
 """What virtual machines are called, said once for each and then never changed. Pure: no I/O, no clock."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from wattline.wire.identities import Machines
+from wattline.wire.table import if_any
 
 from ..cgroup_path import CgroupIdentity
 from ..cluster.pod import Pod
@@ -90,9 +91,9 @@ class MachineNames:
         return Machines(
             vm_id=[machine_id for machine_id, _name in rows],
             vm_name=[name.vm_name for _id, name in rows],
-            namespace=_if_any(name.namespace for _id, name in rows),
-            uuid=_if_any(name.uuid for _id, name in rows),
-            hypervisor=_if_any(name.hypervisor for _id, name in rows),
+            namespace=if_any(name.namespace for _id, name in rows),
+            uuid=if_any(name.uuid for _id, name in rows),
+            hypervisor=if_any(name.hypervisor for _id, name in rows),
         )
 
 
@@ -115,9 +116,3 @@ def _named(guest: Guest, pod: Pod | None) -> _Name:
     of_kubevirt = pod.kubevirt_vm if pod is not None else ""
     namespace = pod.namespace if pod is not None and of_kubevirt else ""
     return _Name(of_kubevirt or guest.name, namespace, guest.uuid, guest.hypervisor)
-
-
-def _if_any(names: Iterable[str]) -> list[str]:
-    """A column that is absent where no row has anything in it."""
-    column = [*names]
-    return column if any(column) else []

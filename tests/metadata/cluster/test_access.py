@@ -257,6 +257,16 @@ def test_an_unverified_cluster_is_loud(world):
     assert "the kubeconfig turns off verification" in source.state().reason
 
 
+def test_an_unverified_kubelet_is_loud(world):
+    """Without authorities of its own the kubelet is reached as the kubeconfig says, and that is said."""
+    world.cluster.put(pod("web-1"))
+    path = kubeconfig(world, inline=False, **{"insecure-skip-tls-verify": True})
+    address = f"https://localhost:{world.cluster.port}"
+    source = world.open("kubelet", kubeconfig=path, kubelet_address=address)
+    eventually(lambda: source.state().up)
+    assert "turns off verification of the kubelet's certificate" in source.state().reason
+
+
 def test_no_secret_is_shown(world):
     """Not by an error, a state, a log, nor by an object's text form."""
     from services.metadata.cluster.package import of_service_account  # noqa: PLC0415 the package is optional

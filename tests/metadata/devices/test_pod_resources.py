@@ -2,7 +2,6 @@
 """The thread that asks the kubelet's socket, against gRPC's own server and against its faults."""
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -295,8 +294,6 @@ def test_another_user_may_not(tmp_path):
         "while source.state().reason == 'no answer yet' and time.monotonic() < end: time.sleep(0.01)\n"
         "print(source.state().reason)\n"
     )
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(tmp_path / "kubelet.sock"))
         tmp_path.chmod(0o700)

@@ -50,7 +50,7 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
             runtime=[one.runtime for one in listed],
             vm_id=if_any(one.vm_id for one in listed),
             unit=if_any(one.unit for one in listed),
-            **container_columns(state.called, listed),
+            **container_columns(state.fixed_names, listed),
             cpu_ns=with_members(accounts.cpu_ns),
             departed_cpu_ns=u64(accounts.cpu_ns[own]),
             dynamic_uj=[with_members(totals) for totals in accounts.dynamic_uj],
@@ -58,7 +58,7 @@ def energy_tables(state: State, rules: Rules) -> dict[str, Any]:
             departed_dynamic_uj=[u64(totals[own]) for totals in accounts.dynamic_uj],
             departed_idle_uj=[u64(totals[own]) for totals in accounts.idle_uj],
         ),
-        **identity_tables(state.called),
+        **identity_tables(state.fixed_names),
         "processes": EnergyProcesses(
             container_row=u32(owners),
             cgroup_id=u64(rows.cgroup_id[processes]),

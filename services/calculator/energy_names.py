@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What workloads are called, as columns and tables of an energy frame. Pure."""
+"""Names of workloads, as columns and tables of an energy frame. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,31 +7,31 @@ from typing import Any
 from wattline.wire.columns import U8
 from wattline.wire.identities import Machines, PodLabels, Pods
 
-from .called import Called
-from .told_names import ContainerName, MachineName, PodName
+from .fixed_names import FixedNames
+from .reported_names import ContainerName, MachineName, PodName
 from .workloads import Workload
 
 _NO_CONTAINER, _NO_POD = ContainerName(), PodName()
 
 
-def container_columns(called: Called, rows: Sequence[Workload]) -> dict[str, Any]:
+def container_columns(fixed: FixedNames, rows: Sequence[Workload]) -> dict[str, Any]:
     """The columns of `containers` that name them, each only if it says something."""
-    names = [called.containers.get(one.container_id, _NO_CONTAINER) for one in rows]
+    names = [fixed.containers.get(one.container_id, _NO_CONTAINER) for one in rows]
     columns = {
         "container_name": [name.container_name for name in names],
         "kind": [name.kind for name in names],
-        "is_awaited": U8(one.container_id in called.awaited_containers_ns for one in rows),
+        "is_awaited": U8(one.container_id in fixed.awaited_containers_ns for one in rows),
     }
     return {name: column for name, column in columns.items() if any(column)}
 
 
-def identity_tables(called: Called) -> dict[str, Any]:
+def identity_tables(fixed: FixedNames) -> dict[str, Any]:
     """The tables `pods`, `pod_labels` and `machines`: all that have a name, or await one."""
-    pods = [(uid, name, 0) for uid, name in called.pods.items() if name != _NO_POD]
+    pods = [(uid, name, 0) for uid, name in fixed.pods.items() if name != _NO_POD]
     return {
-        "pods": pods_table(sorted([*pods, *((uid, _NO_POD, 1) for uid in called.awaited_pods_ns)])),
-        "pod_labels": pod_labels_table(called.pods),
-        "machines": machines_table(called.machines),
+        "pods": pods_table(sorted([*pods, *((uid, _NO_POD, 1) for uid in fixed.awaited_pods_ns)])),
+        "pod_labels": pod_labels_table(fixed.pods),
+        "machines": machines_table(fixed.machines),
     }
 
 

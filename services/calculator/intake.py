@@ -93,17 +93,17 @@ class Intake:
                 rows.gaps[row],
                 integration_uj[row],
             )
-            if known is not None and not self._is_of_its_kind(candidate, described):
+            if known is not None and not self._accept_kind(candidate, described):
                 refused += 1
                 continue
             candidate.row = described
             refused += not self._take(candidate, reading, start_ns, rules)
         return names, refused
 
-    def _is_of_its_kind(self, candidate: Candidate, described: Described) -> bool:
-        """False for the first rows that are measured where it was estimated, or the reverse.
+    def _accept_kind(self, candidate: Candidate, described: Described) -> bool:
+        """Note whether a row is measured or estimated; False if it is to be rejected.
 
-        One odd row must not end a series; what goes on is a fact.
+        The first rows of another kind than before are: one odd row must not end a series.
         """
         if (described.provenance != MEASURED) == candidate.is_estimated:
             candidate.turned = 0

@@ -10,7 +10,7 @@ from .cgroup_usage import CgroupBook
 from .columns import Ints, ints, rows_of
 from .gpu_usage import GpuBook
 from .idle import Bin, IdlePower
-from .ledger_names import called_before, called_from
+from .ledger_names import fixed_before, fixed_from
 from .ledger_slots import slots_from
 from .ledger_tables import NO_ROW, LedgerDocument, RowsTable, WorkloadsTable
 from .meter import Meter, Point
@@ -171,18 +171,18 @@ def _open_workloads(state: State, table: WorkloadsTable) -> Ints:
 
 
 def _names(document: LedgerDocument, state: State) -> None:
-    if document.is_called:
-        state.called = called_from(
-            document.called_containers,
-            document.called_pods,
-            document.called_pod_labels,
-            document.called_machines,
-            document.called_awaited,
+    if document.has_names:
+        state.fixed_names = fixed_from(
+            document.fixed_containers,
+            document.fixed_pods,
+            document.fixed_pod_labels,
+            document.fixed_machines,
+            document.fixed_awaited,
         )
     else:
         table = document.workloads
         names = dict(zip(table.container_id, table.container_name, strict=False))
-        state.called = called_before(state.workloads, names)
+        state.fixed_names = fixed_before(state.workloads, names)
 
 
 def _open_rows(state: State, table: RowsTable) -> Ints:

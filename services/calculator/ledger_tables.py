@@ -300,9 +300,9 @@ class LedgerDocument(LedgerHeader, kw_only=True):
     other_until_ns: int = 0
     other_forgotten_ns: int = 0
     slots_now_ns: int = 0
-    is_called: bool = False  # whether it has the names below
-    called_containers: MetadataContainers = field(default_factory=no_containers)
-    called_pods: Pods = field(default_factory=no_pods)
-    called_pod_labels: PodLabels = field(default_factory=no_pod_labels)
-    called_machines: Machines = field(default_factory=no_machines)
-    called_awaited: AwaitedTable = field(default_factory=no_awaited)
+    has_names: bool = False  # whether it has the names below
+    fixed_containers: MetadataContainers = field(default_factory=no_containers)
+    fixed_pods: Pods = field(default_factory=no_pods)
+    fixed_pod_labels: PodLabels = field(default_factory=no_pod_labels)
+    fixed_machines: Machines = field(default_factory=no_machines)
+    fixed_awaited: AwaitedTable = field(default_factory=no_awaited)

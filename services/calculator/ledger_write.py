@@ -14,7 +14,7 @@ from .accounts import NOBODY
 from .columns import Ints, grown, u32, u64
 from .energy_frame import unattributed_table
 from .gpu_usage import GpuBook
-from .ledger_names import called_tables
+from .ledger_names import fixed_tables
 from .ledger_slots import U32_MAX, U64_MAX, candidate_points_table, candidates_table
 from .ledger_tables import (
     LEDGER_SCHEMA,
@@ -96,8 +96,8 @@ def to_document(state: State, node: str, boot_id: str) -> LedgerDocument:
         other_until_ns=partition.until_ns,
         other_forgotten_ns=partition.forgotten_ns,
         slots_now_ns=state.zones.slots.now_ns,
-        is_called=True,
-        **called_tables(state.called),
+        has_names=True,
+        **fixed_tables(state.fixed_names),
     )
 
 

@@ -15,7 +15,7 @@ from wattline.wire.frames import (
 )
 from wattline.wire.identities import Machines, PodLabels, Pods
 
-from .told_names import NO_NAMES, ToldNames, told_names
+from .reported_names import NO_NAMES, ReportedNames, reported_names
 from .workloads import KERNEL, SYSTEM, UNKNOWN, Owner
 
 _NOBODY = Owner("")
@@ -25,38 +25,38 @@ _NOBODY = Owner("")
 class Names:
     """What metadata says of cgroups and processes. `version` changes whenever it says something else.
 
-    `container_ids` and `pod_uids`: those that the newest frame knows of, named or not. `cpu_request_m`: by
+    `container_ids` and `pod_uids`: all in the newest frame, with a name or without. `cpu_request_m`: by
     container, only what isn't 0; empty where requests are unknown, None before the first frame.
     """
 
     version: int = 0
     covers: tuple[int, int] = (0, 0)
     cpu_request_m: dict[str, int] | None = None
-    told: ToldNames = NO_NAMES
+    reported: ReportedNames = NO_NAMES
     container_ids: AbstractSet[str] = frozenset()
     pod_uids: AbstractSet[str] = frozenset()
     _cgroups: dict[int, tuple[str, Owner]] = field(default_factory=dict)  # (path, owner)
     _owners: dict[tuple[int, int], Owner] = field(default_factory=dict)  # of single processes
     _kernel: set[tuple[int, int]] = field(default_factory=set)
     _tables: tuple[MetadataCgroups, MetadataProcesses] | None = None
-    _called: tuple[MetadataContainers, Pods, PodLabels, Machines] | None = None
+    _name_tables: tuple[MetadataContainers, Pods, PodLabels, Machines] | None = None
 
     def take_metadata(self, metadata: Metadata) -> None:
         """Replace what is known by a newer frame."""
         self.covers = (metadata.covers_epoch, metadata.covers_mono_ns)
-        called = (metadata.containers, metadata.pods, metadata.pod_labels, metadata.machines)
-        is_called_anew = called != self._called
-        if is_called_anew:
-            self._called, self.told = called, told_names(metadata)
+        tables_of_names = (metadata.containers, metadata.pods, metadata.pod_labels, metadata.machines)
+        has_new_names = tables_of_names != self._name_tables
+        if has_new_names:
+            self._name_tables, self.reported = tables_of_names, reported_names(metadata)
         tables = (metadata.cgroups, metadata.processes)
         if tables != self._tables:
             self._tables = tables
             self._take_tables(*tables)
-        elif not is_called_anew:
+        elif not has_new_names:
             return
         owners = [*self._owners.values(), *(owner for _path, owner in self._cgroups.values())]
-        self.container_ids = self.told.containers.keys() | {owner.container_id for owner in owners}
-        self.pod_uids = self.told.pods.keys() | {owner.pod_uid for owner in owners}
+        self.container_ids = self.reported.containers.keys() | {owner.container_id for owner in owners}
+        self.pod_uids = self.reported.pods.keys() | {owner.pod_uid for owner in owners}
 
     def _take_tables(self, cgroups: MetadataCgroups, processes: MetadataProcesses) -> None:
         told = (self._cgroups, self._owners, self._kernel, self.cpu_request_m)

@@ -14,9 +14,9 @@ from wattline.wire.table import Table
 from .acceptance import Acceptance, Judgement
 from .accounts import NOBODY, Accounts
 from .attribute import Members
-from .called import Called
 from .columns import ImpossibleError, Ints, ints, largest
 from .features import features
+from .fixed_names import FixedNames
 from .gpu_usage import GpuBook, GpuWindow
 from .intake import Intake
 from .names import Names
@@ -48,7 +48,7 @@ class State:
     acceptance: Acceptance = field(init=False)
     timeline: Timeline = field(default_factory=Timeline)
     gpu_timelines: dict[str, Timeline] = field(default_factory=dict)
-    called: Called = field(default_factory=Called)
+    fixed_names: FixedNames = field(default_factory=FixedNames)
 
     def __post_init__(self) -> None:
         self.workloads = Workloads(self.accounts)
@@ -152,7 +152,7 @@ class State:
 
         `now_ns`: CLOCK_MONOTONIC.
         """
-        self.called.settle(self.workloads.alive(), names, now_ns)
+        self.fixed_names.settle(self.workloads.alive(), names, now_ns)
 
     def order(self) -> Ints:
         """By account, its place in the canonical order: workloads by name, then processes by pid."""

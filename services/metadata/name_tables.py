@@ -161,7 +161,7 @@ class NameTables:
         )
 
     def cpu_requests_m(self, seen: Mapping[str, CgroupIdentity]) -> Mapping[str, int]:
-        """What containers request, by id, of those that are known in their pods."""
+        """CPU requests by container id, of containers that are known in their pods."""
         if self.of_pods is None:
             return {}
         made_of = (self.of_pods.version, seen)

@@ -77,7 +77,7 @@ class Naming:
         return self._of_pods.pod(pod_uid) if self._of_pods is not None else None
 
     def sources(self) -> list[SourceState]:
-        """Those that are asked."""
+        """States of the engine and the cluster, where they are asked."""
         return [*self._engine.source(), *([self._cluster.state()] if self._cluster is not None else [])]
 
 

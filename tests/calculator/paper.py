@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.calculator.energy_names import machines_table, pod_labels_table, pods_table
-from services.calculator.told_names import MachineName, PodName
+from services.calculator.reported_names import MachineName, PodName
 from wattline.wire.columns import U8, U32, U64
 from wattline.wire.frames import (
     CGROUP_DEPARTED,

@@ -12,9 +12,9 @@ from services.calculator.ledger_read import from_document
 from services.calculator.ledger_tables import LEDGER_SCHEMA, LedgerDocument
 from services.calculator.ledger_write import to_document
 from services.calculator.names import Names
+from services.calculator.reported_names import ContainerName
 from services.calculator.rules import Rules
 from services.calculator.state import State
-from services.calculator.told_names import ContainerName
 from wattline.wire import parts, shared
 from wattline.wire.codec import pack, unpack
 from wattline.wire.columns import U32
@@ -154,14 +154,14 @@ def test_a_ledger_from_before_names_goes_on(path):
     document = msgpack.unpackb(as_bytes(state_after(3)))
     assert document["workloads"].pop("container_name") == []
     assert set(document["workloads"].pop("unit")) == {""}
-    assert document.pop("is_called")
+    assert document.pop("has_names")
     for name in [name for name in document if name.startswith("called_")]:
         del document[name]
     writer = shared.SlotWriter(path)
     writer.write(msgpack.packb(document))
     writer.close()
     expected = state_after(3)
-    expected.called.containers = dict.fromkeys(expected.workloads.pod_of, ContainerName())
+    expected.fixed_names.containers = dict.fromkeys(expected.workloads.pod_of, ContainerName())
     assert recovered(path) == as_bytes(expected)
 
 
@@ -173,7 +173,7 @@ def test_a_ledger_from_before_pods_had_names_keeps_those_of_containers(path):
         if workload.container_id == container_id:
             workload.pod_uid = "pod-1"
     document = msgpack.unpackb(as_bytes(state))
-    for name in [name for name in document if name.startswith("called_") or name == "is_called"]:
+    for name in [name for name in document if name.startswith("called_") or name == "has_names"]:
         del document[name]
     called = {}
     for told in ("", "web"):
@@ -181,8 +181,8 @@ def test_a_ledger_from_before_pods_had_names_keeps_those_of_containers(path):
             told if one == container_id else "" for one in document["workloads"]["container_id"]
         ]
         state = from_document(unpack(msgpack.packb(document), LedgerDocument))
-        called[told] = state.called.containers
-        assert not state.called.pods
+        called[told] = state.fixed_names.containers
+        assert not state.fixed_names.pods
     others = {one: ContainerName() for one in state.workloads.pod_of if one != container_id}
     assert called == {"": others, "web": {container_id: ContainerName("web"), **others}}
 

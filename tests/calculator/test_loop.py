@@ -4,8 +4,8 @@
 import msgspec
 
 from services.calculator.loop import CalculatorStage
+from services.calculator.reported_names import PodName
 from services.calculator.settings import CalculatorSettings
-from services.calculator.told_names import PodName
 
 from .paper import ROOT, Paper
 from .runtime import runtime_of

@@ -131,5 +131,5 @@ def test_what_containers_are_called():
     for told in ({}, {CONTAINER[DOCKER]: "web"}):
         table = MetadataContainers(container_id=[*told], container_name=[*told.values()])
         names.take_metadata(msgspec.structs.replace(frame, containers=table))
-        found = {one: name.container_name for one, name in names.told.containers.items()}
+        found = {one: name.container_name for one, name in names.reported.containers.items()}
         assert found == told

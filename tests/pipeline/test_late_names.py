@@ -9,9 +9,9 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.calculator.called import AWAITED_MAX_NS
+from services.calculator.fixed_names import AWAITED_MAX_NS
+from services.calculator.reported_names import MachineName, PodName
 from services.calculator.rules import Rules
-from services.calculator.told_names import MachineName, PodName
 from services.exporter import scrape
 from services.exporter.inputs import Inputs
 from services.exporter.self_metrics import HttpCounts

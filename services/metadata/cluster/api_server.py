@@ -25,7 +25,7 @@ _LISTED_MAX = 50_000
 _STEADY_S = 5.0  # a watch that ends earlier, without an event, is asked for again only after a wait
 _LIST_RIGHT = "grant `list` on `pods`, in the whole cluster (docs/kubernetes.md)"
 _WATCH_RIGHT = "grant `watch` on `pods`, in the whole cluster (docs/kubernetes.md)"
-_IN_DOUBT_S = (
+_NO_PODS_YET_S = (
     60.0  # a watch lasts no longer while there is no pod, to see whether there is such a node by now
 )
 _AGAIN, _AFTER_A_WAIT = 0.0, -1.0
@@ -124,7 +124,7 @@ class ApiServerRounds:
             raise
 
     def _watch(self) -> float:
-        longest_s = _IN_DOUBT_S if self._no_pods else self._limits.watch_s
+        longest_s = _NO_PODS_YET_S if self._no_pods else self._limits.watch_s
         watch_s = max(1, round(longest_s * (1 - random.random() / 5)))  # noqa: S311 spreads load
         query = {
             "fieldSelector": f"spec.nodeName={self._node}",

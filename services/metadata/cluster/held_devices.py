@@ -82,7 +82,7 @@ def held_table(devices: Iterable[HeldDevice], pods: Iterable[Pod]) -> HeldDevice
 
 
 def _by_name(pods: Iterable[Pod]) -> Mapping[tuple[str, str], Pod]:
-    """Pods by (namespace, name), without those that share it."""
+    """Pods by (namespace, name); pods that share one are left out."""
     found: dict[tuple[str, str], Pod] = {}
     shared = set()
     for pod in pods:

@@ -20,7 +20,7 @@ _SYSTEM_INFORMATION = "1"  # the type of SMBIOS table that has the uuid
 def guest(arguments: Sequence[str]) -> Guest | None:
     """The machine of a command line; None if that runs none.
 
-    The first option of a kind counts: libvirt and Proxmox write theirs before those that a user may add.
+    The first option of a kind counts: libvirt and Proxmox write theirs before a user's own.
     """
     name = uuid = of_smbios = ""
     for option, value in _options(arguments):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What containers, pods and machines are called: fixed once, kept as long as they live. Pure.
+"""Names of containers, pods and machines: fixed once, kept as long as they live. Pure.
 
 docs/decisions/0028-names-that-come-late.md has the reasons.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from .names import Names
-from .told_names import ContainerName, MachineName, PodName
+from .reported_names import ContainerName, MachineName, PodName
 from .workloads import Alive
 
 # The longest that a name is awaited, whatever metadata says: its own limit (name-grace-s) is never longer.
@@ -22,7 +22,7 @@ _Name = TypeVar("_Name", ContainerName, PodName)
 
 
 @dataclass
-class Called:
+class FixedNames:
     """The fixed names by id, and how long each of the others has been awaited. Holds only what is alive."""
 
     containers: dict[str, ContainerName] = field(default_factory=dict)
@@ -40,23 +40,25 @@ class Called:
         """
         step_ns = max(0, now_ns - self._settled_ns) if self._settled_ns else _RESTART_STEP_NS
         self._settled_ns = now_ns
-        told = names.told
+        reported = names.reported
 
         def is_final_pod(pod_uid: str) -> bool:
-            return pod_uid in names.pod_uids and pod_uid not in told.awaited_pods
+            return pod_uid in names.pod_uids and pod_uid not in reported.awaited_pods
 
         def is_final_container(container_id: str) -> bool:
-            if container_id not in names.container_ids or container_id in told.awaited_containers:
+            if container_id not in names.container_ids or container_id in reported.awaited_containers:
                 return False
-            return container_id in told.containers or alive.pod_of[container_id] not in self.awaited_pods_ns
+            return (
+                container_id in reported.containers or alive.pod_of[container_id] not in self.awaited_pods_ns
+            )
 
-        pods = _Level(self.pods, self.awaited_pods_ns, told.pods, PodName())
+        pods = _Level(self.pods, self.awaited_pods_ns, reported.pods, PodName())
         pods.settle(alive.pods, is_final_pod, step_ns)
-        containers = _Level(self.containers, self.awaited_containers_ns, told.containers, ContainerName())
+        containers = _Level(self.containers, self.awaited_containers_ns, reported.containers, ContainerName())
         containers.settle(alive.pod_of.keys(), is_final_container, step_ns)
         _drop(self.machines, alive.machines)
-        for vm_id in sorted(alive.machines & told.machines.keys() - self.machines.keys()):
-            self.machines[vm_id] = told.machines[vm_id]
+        for vm_id in sorted(alive.machines & reported.machines.keys() - self.machines.keys()):
+            self.machines[vm_id] = reported.machines[vm_id]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class _Level(Generic[_Name]):
 
     fixed: dict[str, _Name]
     awaited_ns: dict[str, int]
-    told: Mapping[str, _Name]
+    reported: Mapping[str, _Name]
     unnamed: _Name
 
     def settle(self, alive: AbstractSet[str], is_final: Callable[[str], bool], step_ns: int) -> None:
@@ -74,7 +76,7 @@ class _Level(Generic[_Name]):
         for one in sorted(alive - self.fixed.keys()):
             waited_ns = self.awaited_ns[one] + step_ns if one in self.awaited_ns else 0
             if is_final(one) or waited_ns >= AWAITED_MAX_NS:
-                self.fixed[one] = self.told.get(one, self.unnamed)
+                self.fixed[one] = self.reported.get(one, self.unnamed)
                 self.awaited_ns.pop(one, None)
             else:
                 self.awaited_ns[one] = waited_ns

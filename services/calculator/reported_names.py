@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What containers, pods and machines are called, by a metadata frame's tables. Pure."""
+"""Names of containers, pods and machines as a metadata frame reports them. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
@@ -10,7 +10,7 @@ from wattline.wire.identities import Machines, PodLabels, Pods
 
 # The longest name in Kubernetes: a DNS subdomain of RFC 1123.
 TEXT_MAX = 253
-LABELS_MAX = 16  # of one pod, as metadata may be told to hand on
+LABELS_MAX = 16  # of one pod, that metadata may be set to publish
 
 
 class ContainerName(NamedTuple):
@@ -41,7 +41,7 @@ class MachineName(NamedTuple):
     hypervisor: str = ""
 
 
-class ToldNames(NamedTuple):
+class ReportedNames(NamedTuple):
     """Names by container id, pod uid and machine id. What is awaited has a row as well."""
 
     containers: Mapping[str, ContainerName]
@@ -51,13 +51,13 @@ class ToldNames(NamedTuple):
     awaited_pods: frozenset[str]
 
 
-NO_NAMES = ToldNames({}, {}, {}, frozenset(), frozenset())
+NO_NAMES = ReportedNames({}, {}, {}, frozenset(), frozenset())
 
 
-def told_names(metadata: Metadata) -> ToldNames:
+def reported_names(metadata: Metadata) -> ReportedNames:
     """The names in a frame."""
     containers, pods = metadata.containers, metadata.pods
-    return ToldNames(
+    return ReportedNames(
         container_names(containers),
         pod_names(pods, metadata.pod_labels),
         machine_names(metadata.machines),

@@ -108,7 +108,7 @@ class UnaryCall:
         known = self._events
         for event in events:
             if isinstance(event, known.ConnectionTerminated):
-                # The server stops, or refuses more. It may still answer older streams; there is only this one.
+                # The server stops, or refuses more. Older streams may go on, but this is the only one.
                 raise CallError(f"the server ends the connection (error {event.error_code or 0:d})")
             if getattr(event, "stream_id", None) != self._stream:
                 continue

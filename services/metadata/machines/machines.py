@@ -20,8 +20,8 @@ from .names import SETTLE_NS, MachineNames
 from .question import Answer, ask, is_alive
 
 _ASKED_MAX = 100  # processes per frame; the others wait for the next. One takes some 140 µs.
-# A process that runs no machine, can't be read or is beyond the limit is asked again: a wrapper of the same name
-# may start the hypervisor in its place. After 1 s, then after twice the time.
+# A process that runs no machine, can't be read or is beyond the limit is asked again: a wrapper of the same
+# name may start the hypervisor in its place. After 1 s, then after twice the time.
 _PAUSE_MIN_NS, _PAUSE_MAX_NS = 10**9, 64 * 10**9
 _UNKNOWN_UID = -1  # of a process that has ended: no other one shares its id
 _NOWHERE = CgroupIdentity()

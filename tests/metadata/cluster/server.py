@@ -5,17 +5,17 @@ It answers as Kubernetes does (API Concepts: resource versions, continue tokens,
 pods and nodes alone, and for the field selector spec.nodeName alone.
 """
 
-import contextlib
 import json
 import ssl
 import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.power.redfish.authority import Authority
+from tests.tls_server import TlsServer
 
 from .objects import NODE
 
@@ -80,7 +80,7 @@ class Cluster:
         self._is_over = False
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.use_certificate(*(certificate or self.authority.certificate()))
-        self._server = _Server(self)
+        self._server = TlsServer(("127.0.0.1", 0), _Handler, self)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -147,7 +147,7 @@ class Cluster:
     def start(self):
         """Begin again on the same port, with what the cluster had."""
         self._is_over = False
-        self._server = _Server(self, self.port)
+        self._server = TlsServer(("127.0.0.1", self.port), _Handler, self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -228,46 +228,15 @@ class Cluster:
         self._changed.notify_all()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 16
-
-    def __init__(self, cluster: Cluster, port: int = 0):
-        self.cluster = cluster
-        self._open: set[Any] = set()
-        super().__init__(("127.0.0.1", port), _Handler)
-
-    def finish_request(self, request, client_address):
-        request.settimeout(10)
-        with (
-            contextlib.suppress(OSError),
-            self.cluster.context.wrap_socket(request, server_side=True) as secure,
-        ):
-            self._open.add(secure)
-            self.cluster.connections += 1
-            try:
-                super().finish_request(secure, client_address)
-            finally:
-                self._open.discard(secure)
-
-    def end_connections(self):
-        for one in list(self._open):
-            with contextlib.suppress(OSError):
-                one.shutdown(2)
-
-    def handle_error(self, request, client_address):
-        """A client that has gone is no error."""
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
+    server: TlsServer
     answered = 0  # requests of this connection
 
     @property
     def cluster(self) -> Cluster:
-        return self.server.cluster
+        return self.server.served
 
     def log_message(self, *_words: object):
         """Quiet."""

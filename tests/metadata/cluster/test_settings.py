@@ -3,7 +3,7 @@
 
 import pytest
 
-from services.calculator.called import AWAITED_MAX_NS
+from services.calculator.fixed_names import AWAITED_MAX_NS
 from services.metadata.cluster import choice
 from services.metadata.cluster.label_names import parse_labels
 from services.metadata.cluster.source import families, in_use, open_source

@@ -19,9 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from tests.tls_server import TlsServer
+
 from .authority import Authority
 from .law import Law, S
-from .server import Server
+from .server import Handler
 from .shapes import LAYOUTS, Readings, Tree
 
 _UJ_PER_KWH = 3_600_000_000_000
@@ -60,7 +62,7 @@ class Bmc:
     log: list[str] = field(default_factory=list)
     _frozen: Readings | None = None
     _released: threading.Event = field(default_factory=threading.Event)
-    _server: "Server | None" = None
+    _server: TlsServer | None = None
     _thread: threading.Thread | None = None
     port: int = 0
 
@@ -85,7 +87,7 @@ class Bmc:
         """Start, on the same port as before; whoever was logged in isn't any more."""
         self._released.clear()
         self.sessions.clear()
-        self._server = Server(("127.0.0.1", self.port), self)
+        self._server = TlsServer(("127.0.0.1", self.port), Handler, self)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

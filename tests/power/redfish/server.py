@@ -2,12 +2,13 @@
 """The fake BMC's web server: sessions, basic authentication, resources, and each fault."""
 
 import base64
-import contextlib
 import json
 import secrets
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.tls_server import TlsServer
 
 from .law import S
 from .shapes import V1
@@ -36,44 +37,14 @@ BODIES = {
 }
 
 
-class Server(ThreadingHTTPServer):
-    """Serves what `bmc` (bmc.py) says, over TLS, one thread a connection."""
-
-    daemon_threads = True
-    request_queue_size = 16
-
-    def __init__(self, place: tuple[str, int], bmc: Any):
-        self.bmc = bmc
-        self._open: set[Any] = set()
-        super().__init__(place, _Handler)
-
-    def finish_request(self, request, client_address):
-        request.settimeout(10)
-        with contextlib.suppress(OSError), self.bmc.context.wrap_socket(request, server_side=True) as secure:
-            self._open.add(secure)
-            self.bmc.connections += 1
-            try:
-                super().finish_request(secure, client_address)
-            finally:
-                self._open.discard(secure)
-
-    def end_connections(self):
-        for one in list(self._open):
-            with contextlib.suppress(OSError):
-                one.shutdown(2)
-
-    def handle_error(self, request, client_address):
-        """A client that has gone is no error."""
-
-
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Server
+    server: TlsServer
 
     @property
     def bmc(self) -> Any:
-        return self.server.bmc
+        return self.server.served
 
     def log_message(self, *_words: object):
         """Quiet."""
